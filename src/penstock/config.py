@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings with units and defaults. The process environment is read here, and only when asked."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Settings", "child_environment"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a session on this node may use.
+
+    Attributes:
+        workers: slots, the number of apps that run at once.
+        batch_s: work that a slot takes at once, measured; seconds.
+        watch_s: how long a slot may sit on others' work before it is taken away; seconds.
+        close_s: how long closing waits for slots and killed commands; seconds.
+        abandon_s: how long closing waits for slots whose app cannot be stopped; seconds.
+        log_bytes_per_drop: captured output kept of one execution; the middle is left out beyond it.
+        failures_kept: failures kept with traceback and inputs; later ones keep class and message.
+        message_bytes: longest message or traceback kept.
+        inputs_told: most inputs listed with a failure.
+    """
+
+    workers: int = max(8, os.cpu_count() or 1)
+    batch_s: float = 0.001
+    watch_s: float = 0.005
+    close_s: float = 5.0
+    abandon_s: float = 0.2
+    log_bytes_per_drop: int = 1 << 16
+    failures_kept: int = 1000
+    message_bytes: int = 20_000
+    inputs_told: int = 20
+
+
+def child_environment(session_id: str) -> Mapping[str, str]:
+    """Return the variables that graphs and child processes of a session see: a snapshot of ours and two more.
+
+    `DLG_ROOT` is where graphs of the ecosystem expect shared files; `~/dlg` unless set.
+    """
+    environment = dict(os.environ)
+    environment.setdefault("DLG_ROOT", str(Path.home() / "dlg"))
+    environment["DLG_SESSION_ID"] = session_id
+    return environment

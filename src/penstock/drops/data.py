@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The base of data drops: write once, read many, with size, checksum and a count of readers.
+
+A subclass gives four things: `_append` (keep some bytes), `_reader` (a binary file over the content),
+`url`, and, where completing takes work, `settle`.
+"""
+
+import threading
+import zlib
+from collections.abc import Callable
+from typing import IO, TYPE_CHECKING, BinaryIO, ClassVar, cast
+
+from penstock.drops.base import Drop, Linked, Side, Site
+from penstock.drops.ports import Parameter
+from penstock.engine.states import DropState
+from penstock.errors import DropNotReadable
+
+if TYPE_CHECKING:
+    from penstock.drops.app import AppDrop
+
+__all__ = ["Buffer", "DataDrop", "Reader", "as_bytes"]
+
+Buffer = bytes | bytearray | memoryview
+
+CHUNK_BYTES = 1 << 16
+
+
+def as_bytes(data: Buffer | str) -> memoryview:
+    """Return `data` as flat bytes without a copy; text as UTF-8.
+
+    Raises:
+        TypeError: it is neither bytes-like nor text.
+    """
+    if isinstance(data, str):
+        return memoryview(data.encode())
+    view = memoryview(data)
+    return view if view.format == "B" and view.ndim == 1 else view.cast("B")
+
+
+class DataDrop(Drop):
+    """The base of all data drops.
+
+    The session completes it when all its producers have ended. Thread safety: several producers may write
+    at once, each piece stays whole; readers have positions of their own.
+    """
+
+    settles: ClassVar[bool] = False
+    """Whether completing takes work for every drop of this class."""
+
+    content_keys: ClassVar[tuple[str, ...]] = ()
+    """Keys of a graph by which single drops of this class come with content; see `needs_settling`."""
+
+    ends_session: ClassVar[bool] = False
+    """Whether the session is over when a drop of this class completes."""
+
+    persist = Parameter(bool, False, "keep the data after the session")
+    expectedSize = Parameter(int, -1, "bytes after which the data is complete; -1 unknown")  # noqa: N815
+
+    def __init__(self, site: Site, index: int) -> None:
+        super().__init__(site, index)
+        self._lock = threading.RLock()
+        self._written_bytes = 0
+        self._readers = 0
+
+    # What subclasses give
+
+    def _append(self, data: memoryview) -> None:
+        """Keep some bytes behind those kept before; called under the drop's lock."""
+        raise DropNotReadable(self.uid, f"{type(self).__name__} takes no bytes")
+
+    def _reader(self) -> BinaryIO:
+        """Return a binary file over the whole content, at position 0; the caller closes it."""
+        raise DropNotReadable(self.uid, f"{type(self).__name__} holds no bytes")
+
+    @property
+    def url(self) -> str:
+        """Where the data is, for people and programs of any host."""
+        return f"null://localhost/{self.site.session_id}/{self.uid}"
+
+    def settle(self) -> None:
+        """Finish what completing takes: close files, make what was never written. Called once, on any thread."""
+
+    def discard(self) -> None:
+        """Forget what was written, before its only producer tries again."""
+        with self._lock:
+            self._written_bytes = 0
+
+    def delete(self) -> None:
+        """Remove the data; afterwards it cannot be read."""
+
+    def exists(self) -> bool:
+        """Whether the data is there."""
+        return True
+
+    # What users call
+
+    @property
+    def producers(self) -> "tuple[AppDrop, ...]":
+        """The apps that write this data, in the order of the graph."""
+        return cast("tuple[AppDrop, ...]", tuple(link.drop for link in self._linked(Side.BEFORE)))
+
+    @property
+    def consumers(self) -> "tuple[AppDrop, ...]":
+        """The apps that read this data, streaming ones too, in the order of the graph."""
+        return cast("tuple[AppDrop, ...]", tuple(link.drop for link in self._linked(Side.AFTER)))
+
+    def _linked(self, side: Side) -> tuple[Linked, ...]:
+        return self.site.linked(self.index, side)
+
+    def write(self, data: Buffer | str) -> int:
+        """Add `data` behind what was written before and return the number of bytes.
+
+        Raises:
+            DropNotWritable: this drop has ended.
+            TypeError: neither bytes-like nor text.
+        """
+        view = as_bytes(data)
+        self.site.writing(self.index)
+        with self._lock:
+            self._append(view)
+            self._written_bytes += view.nbytes
+            full = 0 <= self.expectedSize <= self._written_bytes
+        self.site.written(self.index, view)
+        if full and self.status <= DropState.WRITING:
+            self.complete()
+        return view.nbytes
+
+    def complete(self) -> None:
+        """Say that all data is there, before the producers have ended."""
+        self.settle()
+        self.site.completed(self.index)
+
+    def open(self) -> "Reader":
+        """Return a binary file over the content; as long as it is open the data counts as being read.
+
+        Raises:
+            DropNotReadable: the data is not complete or gone.
+        """
+        if self.status != DropState.COMPLETED:
+            raise DropNotReadable(self.uid, f"is {self.status.name}, only COMPLETED data can be read")
+        return Reader(self)
+
+    def read(self) -> bytes:
+        """Return the whole content.
+
+        Raises:
+            DropNotReadable: the data is not complete or gone.
+        """
+        with self.open() as reader:
+            return reader.read()
+
+    @property
+    def is_being_read(self) -> bool:
+        """Whether a reader is open now."""
+        return self._readers > 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of content; what was written so far while the drop is not complete."""
+        return self._written_bytes
+
+    @property
+    def checksum(self) -> int:
+        """The CRC of the content, computed when asked for: CRC32C where google-crc32c is installed, else CRC32."""
+        crc, extend = 0, _crc_extend()[1]
+        with self.open() as reader:
+            while chunk := reader.read(CHUNK_BYTES):
+                crc = extend(crc, chunk)
+        return crc
+
+    @property
+    def checksum_type(self) -> str:
+        """Which CRC `checksum` is: "CRC_32C" or "CRC_32"."""
+        return _crc_extend()[0]
+
+
+def _crc_extend() -> tuple[str, Callable[[int, bytes], int]]:
+    try:
+        from google_crc32c import extend  # noqa: PLC0415  optional: extra "checksum"
+    except ImportError:
+        return "CRC_32", lambda crc, chunk: zlib.crc32(chunk, crc)
+    return "CRC_32C", extend
+
+
+class Reader:
+    """A binary file over the content of one data drop; counts as a reader until closed."""
+
+    def __init__(self, drop: DataDrop) -> None:
+        self._drop = drop
+        self._file: IO[bytes] = drop._reader()
+        self._open = True
+        with drop._lock:
+            drop._readers += 1
+
+    def read(self, size: int = -1) -> bytes:
+        """Return at most `size` bytes, all that is left by default, b"" at the end."""
+        return self._file.read(size)
+
+    def close(self) -> None:
+        """End reading; a second call does nothing."""
+        if self._open:
+            self._open = False
+            self._file.close()
+            with self._drop._lock:
+                self._drop._readers -= 1
+
+    def __enter__(self) -> "Reader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,397 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table of integers: the life of all drops of one session on one node.
+
+Rule 1: all changes of a drop's state live in this file. The rare rules are decided in `rules.py`, applied here.
+Rule 2: pure. Events are method calls with an index; what is to be done is left behind in `ready` (apps to run,
+        data to settle) and `changes` (drops whose state changed). No lock: the caller holds one.
+Rule 3: states only move forward. Late and repeated events are listed in `TRANSITIONS` as staying where they
+        are; what the table lacks raises `IllegalTransition`.
+Rule 4: the common path (an app finished, its outputs complete, their consumers become ready) is `apps_finished`
+        and touches nothing but a few flat lists. A drop with anything unusual about it has a non-zero byte in
+        `_special` and takes the road through `_work_off`.
+
+An index is a drop's place in its graph. A data drop that takes work to complete (a file to close, content to
+make) is put in `ready` when its producers have ended; the caller does the work and reports `data_completed`.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from penstock.engine.rules import Verdict, judge_app, judge_data
+from penstock.engine.states import AppState, DropState
+from penstock.errors import IllegalTransition
+from penstock.graph.links import APP, Wiring
+from penstock.graph.rules import Rules
+
+__all__ = ["TRANSITIONS", "Flow"]
+
+_INITIALIZED, _WRITING, _COMPLETED, _ERROR, _EXPIRED, _DELETED, _CANCELLED, _SKIPPED = map(int, DropState)
+_NOT_RUN, _RUNNING, _FINISHED, _APP_ERROR, _APP_CANCELLED, _APP_SKIPPED = map(int, AppState)
+
+TRANSITIONS: dict[str, dict[DropState, DropState]] = {
+    "data_writing": {
+        DropState.INITIALIZED: DropState.WRITING,
+        DropState.WRITING: DropState.WRITING,
+    },
+    "data_completed": {
+        DropState.INITIALIZED: DropState.COMPLETED,
+        DropState.WRITING: DropState.COMPLETED,
+        DropState.COMPLETED: DropState.COMPLETED,
+        DropState.EXPIRED: DropState.EXPIRED,
+        DropState.DELETED: DropState.DELETED,
+        DropState.CANCELLED: DropState.CANCELLED,
+        DropState.SKIPPED: DropState.SKIPPED,
+    },
+    "data_failed": {
+        DropState.INITIALIZED: DropState.ERROR,
+        DropState.WRITING: DropState.ERROR,
+        DropState.ERROR: DropState.ERROR,
+        DropState.CANCELLED: DropState.CANCELLED,
+        DropState.SKIPPED: DropState.SKIPPED,
+    },
+    "skip": {
+        DropState.INITIALIZED: DropState.SKIPPED,
+        DropState.WRITING: DropState.SKIPPED,
+        DropState.SKIPPED: DropState.SKIPPED,
+        DropState.CANCELLED: DropState.CANCELLED,
+    },
+    "expired": {
+        DropState.COMPLETED: DropState.EXPIRED,
+        DropState.EXPIRED: DropState.EXPIRED,
+        DropState.DELETED: DropState.DELETED,
+    },
+    "deleted": {
+        DropState.COMPLETED: DropState.DELETED,
+        DropState.EXPIRED: DropState.DELETED,
+        DropState.DELETED: DropState.DELETED,
+    },
+}
+"""What each event on a data drop does: {event: {state: next state}}."""
+
+# Bits of `_special`.
+_FAULTY, _SETTLES, _ENDS, _EXTERNAL, _EARLY, _STREAMS, _RESUMES = 1, 2, 4, 8, 16, 32, 64
+
+_TRIGGERED = -1  # in `_awaited`: counting down from here never meets zero again
+
+
+class Flow:
+    """States of all drops of one session, and what follows from each event.
+
+    Args:
+        wiring: who is linked to whom; its rows are used as they are.
+        rules: the rare rules of single drops.
+        settling: data drops whose completion takes work.
+        ends: data drops whose completion ends the session (EndDrop).
+    """
+
+    def __init__(
+        self, wiring: Wiring, rules: Rules, *, settling: Iterable[int] = (), ends: Iterable[int] = ()
+    ) -> None:
+        size = len(wiring.kinds)
+        self.state = bytearray(size)
+        self.execution = bytearray(size)
+        self.ready: list[int] = []
+        self.changes: list[int] = []
+        self.closed = False
+        self._kinds = wiring.kinds
+        self._before = wiring.before
+        self._after = wiring.after
+        self._rules = rules
+        self._awaited = list(map(len, wiring.before))
+        for app, count in rules.effective.items():
+            self._awaited[app] = count
+        self._special = bytearray(size)
+        self._errors: dict[int, int] = {}
+        self._skips: dict[int, int] = {}
+        self._odd: list[tuple[int, int]] = []
+        for bit, indices in ((_SETTLES, settling), (_ENDS, ends), (_EXTERNAL, rules.external)):
+            for i in indices:
+                self._special[i] |= bit
+
+    def __len__(self) -> int:
+        return len(self.state)
+
+    # Events: what starts
+
+    def trigger(self, indices: Iterable[int]) -> None:
+        """Complete data and start apps that nobody else will: the roots of a graph."""
+        for i in indices:
+            if self.closed or self.state[i] > _WRITING:
+                continue
+            if self._kinds[i] != APP:
+                self._complete_or_settle(i)
+            elif self.execution[i] == _NOT_RUN and not self._is_queued(i):
+                self._awaited[i] = _TRIGGERED
+                self.ready.append(i)
+        self._work_off()
+
+    def _is_queued(self, app: int) -> bool:
+        count = self._awaited[app]
+        return count < 0 or (count == 0 and bool(self._before[app]))
+
+    def begin(self, indices: Iterable[int]) -> list[int]:
+        """Return those of `indices` from `ready` that may begin; apps among them count as running from now on."""
+        state, execution, kinds, special = self.state, self.execution, self._kinds, self._special
+        begun = []
+        for i in indices:
+            if state[i] > _WRITING:
+                continue
+            if kinds[i] == APP:
+                if execution[i] and not special[i] & (_STREAMS | _RESUMES):
+                    raise IllegalTransition(AppState(execution[i]).name, "begin", f"drop {i}")
+                execution[i] = _RUNNING
+            begun.append(i)
+        return begun
+
+    def recalled(self, indices: Iterable[int]) -> None:
+        """Take back the beginning of apps that were handed out and have not begun."""
+        for i in indices:
+            if self._kinds[i] == APP and self.execution[i] == _RUNNING and not self._special[i] & (_STREAMS | _RESUMES):
+                self.execution[i] = _NOT_RUN
+
+    def app_paused(self, app: int) -> None:
+        """Note that a running app waits for a timer and will begin once more."""
+        self._special[app] |= _RESUMES
+
+    def stream_started(self, app: int) -> bool:
+        """Note that a streaming app took its first piece; `ready` names it once more when all inputs have ended."""
+        if self.state[app] > _WRITING or self.execution[app] != _NOT_RUN:
+            return False
+        self.execution[app] = _RUNNING
+        self._special[app] |= _STREAMS
+        return True
+
+    # Events: what ends
+
+    def apps_finished(self, apps: Iterable[int]) -> None:
+        """Note that apps ended well: they complete, their outputs complete, and consumers become ready."""
+        state, execution, after = self.state, self.execution, self._after
+        awaited, special = self._awaited, self._special
+        changed, ready = self.changes.append, self.ready.append
+        for app in apps:
+            if execution[app] != _RUNNING:
+                self._refuse_unless_ended(app, "app_finished")
+                continue
+            execution[app] = _FINISHED
+            state[app] = _COMPLETED
+            changed(app)
+            for data in after[app]:
+                count = awaited[data] - 1
+                awaited[data] = count
+                if count:
+                    continue
+                if special[data]:
+                    self._producers_ended(data)
+                    continue
+                state[data] = _COMPLETED
+                changed(data)
+                for consumer in after[data]:
+                    count = awaited[consumer] - 1
+                    awaited[consumer] = count
+                    if not count:
+                        if special[consumer]:
+                            self._decide(consumer)
+                        else:
+                            ready(consumer)
+        if self._odd:
+            self._work_off()
+
+    def app_failed(self, app: int) -> None:
+        """Note that an app ended with an error: its outputs will fail."""
+        if self.execution[app] != _RUNNING:
+            self._refuse_unless_ended(app, "app_failed")
+            return
+        self._end_app(app, _ERROR, _APP_ERROR)
+        self._work_off()
+
+    def data_writing(self, data: int) -> None:
+        """Note that data arrives."""
+        self.state[data] = self._next("data_writing", data)
+
+    def data_completed(self, data: int) -> None:
+        """Note that data is complete: it settled, or it was full before its producers had ended."""
+        if self._next("data_completed", data) != self.state[data]:
+            self._special[data] |= _EARLY
+            self._end_data(data, _COMPLETED)
+            self._work_off()
+
+    def data_failed(self, data: int) -> None:
+        """Note that data will never be complete."""
+        if self._next("data_failed", data) != self.state[data]:
+            self._special[data] |= _EARLY
+            self._end_data(data, _ERROR)
+            self._work_off()
+
+    def skip(self, index: int) -> None:
+        """Note that a drop will not happen; it and what only it feeds are skipped."""
+        if self._next("skip", index) == self.state[index]:
+            return
+        if self._kinds[index] == APP:
+            if self.execution[index] == _RUNNING:
+                raise IllegalTransition("RUNNING", "skip", f"drop {index}")
+            self._end_app(index, _SKIPPED, _APP_SKIPPED)
+        else:
+            self._note_skip(index)
+        self._work_off()
+
+    def expired(self, data: int) -> None:
+        """Note that complete data has outlived its time."""
+        self._move("expired", data)
+
+    def deleted(self, data: int) -> None:
+        """Note that data was removed."""
+        self._move("deleted", data)
+
+    def cancel(self) -> None:
+        """End everything that has not ended: CANCELLED. Later events change nothing."""
+        self._close(_CANCELLED, _APP_CANCELLED)
+
+    def conclude(self) -> None:
+        """Complete what nobody waits for, when all leaves have ended and nothing runs."""
+        for i in self._open():
+            self.state[i] = _COMPLETED
+            self.changes.append(i)
+        self.closed = True
+        self.ready.clear()
+
+    # Questions
+
+    def leaves_have_ended(self) -> bool:
+        """Whether every drop with nothing after it has ended."""
+        return self.closed or all(self.state[i] > _WRITING for i, row in enumerate(self._after) if not row)
+
+    def is_app(self, index: int) -> bool:
+        """Whether a drop is an app."""
+        return self._kinds[index] == APP
+
+    def has_failed(self) -> bool:
+        """Whether any drop is in ERROR."""
+        return _ERROR in self.state
+
+    def waiting(self) -> Iterator[int]:
+        """Yield the drops that have not ended."""
+        return self._open()
+
+    # The road for everything unusual
+
+    def _complete_or_settle(self, data: int) -> None:
+        if self._special[data] & _SETTLES:
+            if self.execution[data] == _NOT_RUN:  # for data: not being settled yet
+                self.execution[data] = _RUNNING
+                self.ready.append(data)
+        else:
+            self._end_data(data, _COMPLETED)
+
+    def _producers_ended(self, data: int) -> None:
+        if self.state[data] > _WRITING:
+            return
+        verdict = judge_data(
+            len(self._before[data]), self._errors.get(data, 0), self._skips.get(data, 0),
+        )
+        if verdict is Verdict.FAIL:
+            self._end_data(data, _ERROR)
+        elif verdict is Verdict.SKIP:
+            self._end_data(data, _SKIPPED)
+        else:
+            self._complete_or_settle(data)
+
+    def _decide(self, app: int) -> None:
+        streams = self._special[app] & _STREAMS
+        if self.state[app] > _WRITING or (self.execution[app] != _NOT_RUN and not streams):
+            return
+        rules = self._rules
+        verdict = judge_app(
+            rules.effective.get(app, len(self._before[app])),
+            self._errors.get(app, 0),
+            self._skips.get(app, 0),
+            rules.threshold.get(app, 0),
+            block_skip=app in rules.block_skip,
+        )
+        if verdict is Verdict.FAIL:
+            self._end_app(app, _ERROR, _APP_ERROR)
+        elif verdict is Verdict.SKIP:
+            self._end_app(app, _SKIPPED, _APP_SKIPPED)
+        else:
+            self.ready.append(app)
+
+    def _end_app(self, app: int, state: int, execution: int) -> None:
+        self.state[app], self.execution[app] = state, execution
+        self.changes.append(app)
+        self._odd.append((app, state))
+
+    def _end_data(self, data: int, state: int) -> None:
+        self.state[data] = state
+        self.changes.append(data)
+        special = self._special[data]
+        if special & _ENDS and state == _COMPLETED:
+            self._close(_SKIPPED, _APP_SKIPPED)
+        elif not special & _EXTERNAL:
+            self._odd.append((data, state))
+
+    def _work_off(self) -> None:
+        """Tell the neighbours of every drop that ended in an unusual way; may make more such drops."""
+        while self._odd:
+            index, state = self._odd.pop()
+            if self._kinds[index] == APP:
+                for data in self._after[index]:
+                    self._producer_ended(data, state)
+            else:
+                for app in self._after[index]:
+                    self._input_ended(app, state)
+
+    def _producer_ended(self, data: int, state: int) -> None:
+        if state == _SKIPPED:
+            self._note_skip(data)
+        elif state == _ERROR:
+            self._errors[data] = self._errors.get(data, 0) + 1
+        self._special[data] |= _FAULTY
+        self._awaited[data] -= 1
+        if not self._awaited[data]:
+            self._producers_ended(data)
+
+    def _note_skip(self, data: int) -> None:
+        self._special[data] |= _FAULTY
+        self._skips[data] = self._skips.get(data, 0) + 1
+        waits = data in self._rules.block_skip and len(self._before[data]) > 1
+        if not waits and self.state[data] <= _WRITING:
+            self._end_data(data, _SKIPPED)
+
+    def _input_ended(self, app: int, state: int) -> None:
+        counts = {_ERROR: self._errors, _SKIPPED: self._skips}.get(state)
+        count = self._awaited[app] - 1
+        self._awaited[app] = count
+        if count >= 0 and counts is not None:
+            counts[app] = counts.get(app, 0) + 1
+            self._special[app] |= _FAULTY
+        if not count:
+            self._decide(app)
+
+    def _close(self, state: int, execution: int) -> None:
+        for i in self._open():
+            self.state[i] = state
+            if self._kinds[i] == APP:
+                self.execution[i] = execution
+            self.changes.append(i)
+        self.closed = True
+        self.ready.clear()
+        self._odd.clear()
+
+    def _open(self) -> Iterator[int]:
+        return (i for i, state in enumerate(self.state) if state <= _WRITING)
+
+    def _next(self, event: str, index: int) -> int:
+        state = DropState(self.state[index])
+        after = TRANSITIONS[event].get(state)
+        if after is None:
+            raise IllegalTransition(state.name, event, f"drop {index}")
+        return after
+
+    def _move(self, event: str, index: int) -> None:
+        after = self._next(event, index)
+        if after != self.state[index]:
+            self.state[index] = after
+            self.changes.append(index)
+
+    def _refuse_unless_ended(self, app: int, event: str) -> None:
+        """Pass over what comes after an end (a cancel, a time limit); an app that never began cannot finish."""
+        if self.execution[app] == _NOT_RUN:
+            raise IllegalTransition("NOT_RUN", event, f"drop {app}")

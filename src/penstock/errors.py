@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every error class of Penstock, in one tree.
+
+    PenstockError                 everything below; `code` is stable, `status` is the HTTP status
+    +-- GraphInvalid              a graph with problems, all of them at once
+    +-- SessionIdInvalid          an id outside the allowed alphabet
+    +-- SessionNotFound           nothing is known under that id or folder
+    +-- DirectoryInUse            a session folder that is not absent or empty
+    +-- IllegalTransition         an event that the state table does not list
+    +-- DropError                 something about one drop; carries its uid
+        +-- ParameterInvalid      a declared parameter that cannot be converted
+        +-- ClassNotFound         a class or function that cannot be imported
+        +-- PathInvalid           a file name that cannot be built or found
+        +-- DropNotReadable       data read before it is complete, or after it is gone
+        +-- DropNotWritable       data written in a state that takes no data
+        +-- EncodingFailed        a value that an encoding cannot write or read
+        +-- CommandFailed         a child process that ended badly: exit code or signal
+        +-- TimeLimitExceeded     an app that ran longer than its time limit
+        +-- PortMissing           an app without an input or output that it needs
+        +-- ExtraMissing          an optional library that is not installed
+        +-- DownloadFailed        a URL that could not be fetched, or not whole
+        +-- StreamFailed          a streaming link that cannot be made or taken
+
+Messages are built here from the fields, say where and what to do, and hold no secrets.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar, Protocol
+
+__all__ = [
+    "ClassNotFound",
+    "CommandFailed",
+    "DirectoryInUse",
+    "DownloadFailed",
+    "DropError",
+    "DropNotReadable",
+    "DropNotWritable",
+    "EncodingFailed",
+    "ExtraMissing",
+    "GraphInvalid",
+    "IllegalTransition",
+    "ParameterInvalid",
+    "PathInvalid",
+    "PenstockError",
+    "PortMissing",
+    "SessionIdInvalid",
+    "SessionNotFound",
+    "StreamFailed",
+    "TimeLimitExceeded",
+]
+
+
+class PenstockError(Exception):
+    """The root of all errors that Penstock raises on purpose."""
+
+    code: ClassVar[str] = "penstock-error"
+    status: ClassVar[int] = 500
+
+
+class _Finding(Protocol):
+    """What `GraphInvalid` needs to know of a problem."""
+
+    @property
+    def is_error(self) -> bool: ...
+
+
+class GraphInvalid(PenstockError):
+    """A graph cannot run; `problems` holds every finding, warnings too."""
+
+    code = "graph-invalid"
+    status = 400
+
+    def __init__(self, problems: Sequence[_Finding]) -> None:
+        self.problems = tuple(problems)
+        errors = [problem for problem in self.problems if problem.is_error]
+        first = str(errors[0]) if errors else "no error is listed"
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        super().__init__(f"{first}{more}")
+
+
+class SessionIdInvalid(PenstockError):
+    """A session id that does not match `[A-Za-z0-9][A-Za-z0-9._:+-]{0,127}`."""
+
+    code = "session-id-invalid"
+    status = 400
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        super().__init__(
+            f"{text[:140]!r} is not a session id: use 1 to 128 letters, digits and . _ : + - "
+            "and begin with a letter or digit"
+        )
+
+
+class SessionNotFound(PenstockError):
+    """Nothing is known under a session id or folder."""
+
+    code = "session-not-found"
+    status = 404
+
+    def __init__(self, name: str, remedy: str) -> None:
+        self.name = name
+        super().__init__(f"no session {name!r}: {remedy}")
+
+
+class DirectoryInUse(PenstockError):
+    """A session folder exists and is not empty, or is no folder."""
+
+    code = "directory-in-use"
+    status = 409
+
+    def __init__(self, directory: str, reason: str) -> None:
+        self.directory = directory
+        super().__init__(f"{directory}: {reason}; name a folder that is absent or empty")
+
+
+class IllegalTransition(PenstockError):
+    """An event that the state table does not list for the present state."""
+
+    code = "illegal-transition"
+    status = 409
+
+    def __init__(self, state: str, event: str, subject: str = "") -> None:
+        self.state = state
+        self.event = event
+        self.subject = subject
+        super().__init__(f"{subject + ': ' if subject else ''}{event} is not possible in state {state}")
+
+
+class DropError(PenstockError):
+    """Something about one drop; `uid` names it."""
+
+    code = "drop-error"
+    status = 409
+
+    def __init__(self, uid: str, reason: str) -> None:
+        self.uid = uid
+        self.reason = reason
+        super().__init__(f"drop {uid}: {reason}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # The default would call the class with the finished message alone; an error must survive pickling.
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(cls: type[Exception], args: tuple[object, ...], fields: dict[str, object]) -> Exception:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(fields)
+    return error
+
+
+class ParameterInvalid(DropError):
+    """A declared parameter that cannot be converted to its type, or is missing."""
+
+    code = "parameter-invalid"
+    status = 400
+
+    def __init__(self, uid: str, name: str, reason: str) -> None:
+        super().__init__(uid, f"parameter {name!r} {reason}")
+        self.name = name
+
+
+class ClassNotFound(DropError):
+    """A class, function or module that a drop names and that cannot be imported."""
+
+    code = "class-not-found"
+    status = 400
+
+    def __init__(self, uid: str, name: str, reason: str) -> None:
+        super().__init__(uid, f"{name!r} cannot be used: {reason}")
+        self.name = name
+
+
+class PathInvalid(DropError):
+    """A file name that cannot be built, or that must exist and does not."""
+
+    code = "path-invalid"
+
+
+class DropNotReadable(DropError):
+    """Data that is not complete yet, or that is gone."""
+
+    code = "drop-not-readable"
+
+
+class DropNotWritable(DropError):
+    """Data that takes no more data in its present state."""
+
+    code = "drop-not-writable"
+
+
+class EncodingFailed(DropError):
+    """A value that an encoding cannot write, or content that it cannot read."""
+
+    code = "encoding-failed"
+
+
+class CommandFailed(DropError):
+    """A child process that ended with a non-zero exit code or by a signal.
+
+    Attributes:
+        exit_code: as `subprocess` gives it; minus the signal's number when one ended the process.
+        command: the line that ran.
+    """
+
+    code = "command-failed"
+
+    def __init__(self, uid: str, command: str, exit_code: int, tail: str = "") -> None:
+        how = f"was ended by signal {-exit_code}" if exit_code < 0 else f"exited with code {exit_code}"
+        super().__init__(uid, f"command {how}: {command}" + (f"\n{tail}" if tail else ""))
+        self.command = command
+        self.exit_code = exit_code
+
+
+class TimeLimitExceeded(DropError):
+    """An app that ran longer than the limit that its graph gives it."""
+
+    code = "time-limit-exceeded"
+
+    def __init__(self, uid: str, limit_s: float) -> None:
+        super().__init__(uid, f"ran longer than its time limit of {limit_s:g} s (field time_limit_s)")
+        self.limit_s = limit_s
+
+
+class PortMissing(DropError):
+    """An app that lacks an input or output which it cannot work without."""
+
+    code = "port-missing"
+
+
+class ExtraMissing(DropError):
+    """An optional library that this drop needs and that is not installed."""
+
+    code = "extra-missing"
+
+    def __init__(self, uid: str, library: str, extra: str) -> None:
+        super().__init__(uid, f"needs the library {library}: pip install 'penstock[{extra}]'")
+        self.library = library
+        self.extra = extra
+
+
+class DownloadFailed(DropError):
+    """A URL that could not be fetched, or of which only a part came."""
+
+    code = "download-failed"
+    status = 502
+
+    def __init__(self, uid: str, url: str, reason: str) -> None:
+        super().__init__(uid, f"{url} cannot be fetched: {reason}")
+        self.url = url
+
+
+class StreamFailed(DropError):
+    """A streaming link that cannot be made, or that nobody takes."""
+
+    code = "stream-failed"

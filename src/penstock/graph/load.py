@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Text to values: read a physical graph, or say everything that is wrong with its text.
+
+The text is decoded in one pass straight into specifications. Only when that fails is it decoded a second
+time into plain objects and looked at drop by drop, so that all mistakes are found and good graphs pay nothing.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from penstock.errors import GraphInvalid
+from penstock.graph.problems import Problem, did_you_mean
+from penstock.graph.spec import EMPTY_SPEC, DropSpec, Graph
+
+__all__ = ["Reading", "encode", "loads", "read"]
+
+_DECODER = msgspec.json.Decoder(tuple[DropSpec, ...])
+_BYTE_OFFSET = re.compile(r"\(byte (\d+)\)")
+_LOGICAL_KEYS = frozenset({"nodeDataArray", "linkDataArray", "modelData"})
+_MANDATORY = ("oid", "categoryType")
+
+
+class Reading(NamedTuple):
+    """What a text turned out to be.
+
+    Attributes:
+        graph: the drops that could be read, without what was wrong with them; None where nothing could be.
+        problems: what is wrong with the form. Links, rules and classes are not looked at here.
+    """
+
+    graph: Graph | None
+    problems: list[Problem]
+
+
+def loads(text: bytes | str) -> Graph:
+    """Read a physical graph from JSON text (UTF-8).
+
+    Raises:
+        GraphInvalid: with every problem of the text's form.
+    """
+    graph, problems = read(text)
+    if problems or graph is None:
+        raise GraphInvalid(problems)
+    return graph
+
+
+def read(text: bytes | str) -> Reading:
+    """Read as much of a physical graph as can be read, and tell what cannot."""
+    data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else bytes(text)
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    try:
+        specs = _DECODER.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _diagnose(data)
+    has_record = bool(specs) and _is_record(specs[-1])
+    if has_record:
+        specs = specs[:-1]
+    if not specs:
+        return Reading(None, [Problem("PS104", "the graph holds no drop", hint="add drops, or check the file")])
+    graph = Graph(data, specs, has_record=has_record)
+    return Reading(graph, _check_names(graph))
+
+
+def encode(drops: Sequence[Mapping[str, Any]]) -> bytes:
+    """Return a list of dicts as the text of a graph.
+
+    Raises:
+        GraphInvalid: a value that JSON cannot hold.
+    """
+    try:
+        return msgspec.json.encode(drops)
+    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as exc:
+        raise GraphInvalid([Problem("PS101", f"the drops hold a value that JSON cannot: {exc}")]) from exc
+
+
+def _is_record(spec: DropSpec) -> bool:
+    return not spec.oid and (bytes(spec.rmode) != b"" or spec == EMPTY_SPEC)
+
+
+def _check_names(graph: Graph) -> list[Problem]:
+    categories = [spec.category_type for spec in graph.drops]
+    if len(graph.index) == len(graph.drops) and "" not in graph.index and "" not in categories:
+        return []
+    problems: list[Problem] = []
+    seen: dict[str, int] = {}
+    for i, spec in enumerate(graph.drops):
+        place = graph.place(i)
+        missing = [name for name, value in zip(_MANDATORY, (spec.oid, spec.category), strict=True) if not value]
+        if missing:
+            problems.append(_missing(place, graph.fields(i), missing))
+        for name in {spec.oid, spec.key} - {""}:
+            first = seen.setdefault(name, place)
+            if first != place:
+                text = f"elements {first} and {place} of the list have the same name"
+                problems.append(Problem("PS203", text, name, f"/{place}/oid", "rename one of them"))
+    return problems
+
+
+def _missing(place: int, fields: Mapping[str, Any], names: Sequence[str]) -> Problem:
+    hint = next((word for name in names if (word := did_you_mean(name, fields))), "")
+    what = " and ".join(names)
+    return Problem("PS202", f"the drop has no {what}", str(fields.get("oid") or ""), f"/{place}", hint)
+
+
+def _diagnose(data: bytes) -> Reading:
+    try:
+        value = msgspec.json.decode(data)
+    except RecursionError:
+        return Reading(None, [Problem("PS105", "the text is nested too deeply to be a graph")])
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        return Reading(None, [_malformed(data, exc)])
+    if isinstance(value, list):
+        return _salvage(value)
+    if isinstance(value, dict) and value.keys() & _LOGICAL_KEYS:
+        hint = "translate it first: dlg fill | dlg unroll | dlg partition | dlg map (the DALiuGE translator)"
+        return Reading(None, [Problem("PS103", "this is a logical graph, Penstock runs physical ones", hint=hint)])
+    text = f"a physical graph is a list of drops, this is {_json_name(value)}"
+    return Reading(None, [Problem("PS102", text, hint="put the drops in [ ]")])
+
+
+def _salvage(items: list[Any]) -> Reading:
+    """Take out what is wrong, so that the rest can still be looked at and all is told at once."""
+    problems: list[Problem] = []
+    kept: list[dict[str, Any]] = []
+    places: list[int] = []
+    for place, item in enumerate(items):
+        if not isinstance(item, dict):
+            problems.append(Problem("PS201", f"element {place} is {_json_name(item)}, no drop", path=f"/{place}"))
+            continue
+        wrong = dict(_wrong_fields(place, item))
+        problems.extend(wrong.values())
+        kept.append({key: field for key, field in item.items() if key not in wrong})
+        places.append(place)
+    if not kept:
+        return Reading(None, problems)
+    reading = read(msgspec.json.encode(kept))
+    if reading.graph is not None:
+        reading.graph.places = tuple(places)
+        return Reading(reading.graph, problems + _check_names(reading.graph))
+    return Reading(None, problems + reading.problems)
+
+
+def _wrong_fields(place: int, item: dict[str, Any]) -> Iterator[tuple[str, Problem]]:
+    uid = str(item.get("uid") or item.get("oid") or "")
+    for key, value in item.items():
+        try:
+            msgspec.convert({key: value}, DropSpec)
+        except msgspec.ValidationError as exc:
+            yield key, Problem("PS207", f"field {key!r}: {_plain(exc)}", uid, _pointer(place, exc, key))
+
+
+def _plain(error: msgspec.ValidationError) -> str:
+    return str(error).split(" - at ")[0]
+
+
+def _pointer(place: int, error: msgspec.ValidationError, key: str) -> str:
+    match = re.search(r"\[(\d+)\]", str(error))
+    return f"/{place}/{key}/{match.group(1)}" if match else f"/{place}/{key}"
+
+
+def _malformed(data: bytes, error: Exception) -> Problem:
+    if not data.strip():
+        return Problem("PS101", "the text is empty")
+    if isinstance(error, UnicodeDecodeError):
+        offset, reason = _first_bad_byte(data), "the text is not UTF-8"
+    else:
+        match = _BYTE_OFFSET.search(str(error))
+        offset = int(match.group(1)) if match else len(data)
+        reason = _BYTE_OFFSET.sub("", str(error)).removeprefix("JSON is malformed: ").strip()
+    line = data.count(b"\n", 0, offset) + 1
+    column = len(data[data.rfind(b"\n", 0, offset) + 1 : offset].decode("utf-8", "replace")) + 1
+    return Problem("PS101", f"the text is not JSON: {reason} (line {line}, column {column})")
+
+
+def _first_bad_byte(data: bytes) -> int:
+    try:
+        data.decode()
+    except UnicodeDecodeError as exc:
+        return exc.start
+    return len(data)
+
+
+def _json_name(value: object) -> str:
+    if value is None:
+        return "null"
+    names = {bool: "true or false", int: "a number", float: "a number", str: "a text", list: "a list", dict: "an object"}
+    return names.get(type(value), "something else")

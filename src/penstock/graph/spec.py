@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The values: one drop's specification, and a graph.
+
+`DropSpec` holds what the engine and the checks need of each drop, for a million drops at once; everything
+else that an author wrote about a drop stays text until somebody asks for it (`Graph.fields`).
+
+Rule 1: tuples, never lists, in what exists per drop: the garbage collector forgets tuples of atoms, lists
+cost it more than the rest of a run.
+"""
+
+from collections.abc import Iterator, Mapping
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+
+__all__ = ["DropSpec", "Graph", "LinkText"]
+
+LinkText = str | dict[str, str | None]
+"""A link as the text has it: a uid, or {uid: name of the port}."""
+
+_Number = int | float | str | bool | None  # numbers come as text too; `rules.py` reads them
+
+
+class DropSpec(
+    msgspec.Struct,
+    frozen=True,
+    gc=False,
+    kw_only=True,
+    rename={
+        "category_type": "categoryType",
+        "old_type": "type",
+        "old_app": "app",
+        "old_appclass": "appclass",
+        "old_application": "Application",
+        "old_dataclass": "dataclass",
+        "old_container": "container",
+        "streaming_consumers": "streamingConsumers",
+        "streaming_inputs": "streamingInputs",
+        "expire_after_use": "expireAfterUse",
+        "expected_size": "expectedSize",
+        "execution_mode": "executionMode",
+        "application_args": "applicationArgs",
+        "component_params": "componentParams",
+    }.get,
+):
+    """What the engine needs of one drop. Field names are ours, keys the ecosystem's (old spellings included).
+
+    Every field here costs each drop of each graph; what only some commands want is read by `Graph.columns`.
+
+    Source: the physical graph format; `uid` is "" where the text gives none and then equals `oid`.
+    """
+
+    oid: str = ""
+    uid: str = ""
+    category_type: str = ""
+    old_type: str = ""
+    dropclass: str | None = None
+    old_app: str | None = None
+    old_appclass: str | None = None
+    old_application: str | None = None
+    old_dataclass: str | None = None
+    old_container: str | None = None
+    storage: str | None = None
+    consumers: tuple[LinkText, ...] | None = None
+    producers: tuple[LinkText, ...] | None = None
+    inputs: tuple[LinkText, ...] | None = None
+    outputs: tuple[LinkText, ...] | None = None
+    streaming_consumers: tuple[LinkText, ...] | None = None
+    streaming_inputs: tuple[LinkText, ...] | None = None
+    children: tuple[LinkText, ...] | None = None
+    parent: LinkText | None = None
+    n_effective_inputs: _Number = None
+    input_error_threshold: _Number = None
+    n_tries: _Number = None
+    block_skip: _Number = None
+    time_limit_s: _Number = None
+    lifespan: _Number = None
+    expire_after_use: _Number = None
+    expected_size: _Number = None
+    execution_mode: _Number = None
+    application_args: msgspec.Raw = msgspec.Raw()
+    component_params: msgspec.Raw = msgspec.Raw()
+    rmode: msgspec.Raw = msgspec.Raw()
+
+    @property
+    def key(self) -> str:
+        """The name under which links and results know this drop."""
+        return self.uid or self.oid
+
+    @property
+    def category(self) -> str:
+        """The kind of drop as the author spelled it."""
+        return self.category_type or self.old_type
+
+    @property
+    def class_name(self) -> str:
+        """The class as the author named it, "" where only a storage is given."""
+        return (
+            self.dropclass
+            or self.old_app
+            or self.old_appclass
+            or self.old_application
+            or self.old_dataclass
+            or self.old_container
+            or ""
+        )
+
+
+EMPTY_SPEC = DropSpec()
+
+
+class Graph:
+    """A physical graph, frozen: its text and the specifications in the order of the text.
+
+    A drop's index is its place in `drops`; all tables of a session use it.
+    """
+
+    __slots__ = ("_index", "_pieces", "drops", "has_record", "places", "text")
+
+    def __init__(self, text: bytes, drops: tuple[DropSpec, ...], *, has_record: bool) -> None:
+        self.text = text
+        self.drops = drops
+        self.has_record = has_record
+        self.places: tuple[int, ...] | None = None
+        self._index: dict[str, int] | None = None
+        self._pieces: list[msgspec.Raw] | None = None
+
+    def __len__(self) -> int:
+        return len(self.drops)
+
+    def __iter__(self) -> Iterator[DropSpec]:
+        return iter(self.drops)
+
+    def __repr__(self) -> str:
+        return f"<Graph of {len(self)} drops>"
+
+    def place(self, index: int) -> int:
+        """Return which element of the author's list a drop is; they differ where elements could not be read."""
+        return index if self.places is None else self.places[index]
+
+    @property
+    def index(self) -> Mapping[str, int]:
+        """Where each drop is, by uid and by oid."""
+        if self._index is None:
+            oids = [spec.oid for spec in self.drops]
+            uids = [spec.uid for spec in self.drops]
+            self._index = dict(zip(oids, range(len(oids)), strict=True))
+            if oids != uids:
+                self._index.update((uid, i) for i, uid in enumerate(uids) if uid)
+        return self._index
+
+    def columns(self, *names: str) -> Iterator[tuple[Any, ...]]:  # Any: JSON as the author wrote it
+        """Yield the values that the drops have under `names`, None where one has none; a pass over the text."""
+        fields = [(f"field{k}", Any, msgspec.field(name=name, default=None)) for k, name in enumerate(names)]
+        columns = msgspec.defstruct("Columns", fields, gc=False)
+        read = attrgetter(*(name for name, _, _ in fields))
+        for row in msgspec.json.decode(self.text, type=tuple[columns, ...])[: len(self.drops)]:  # type: ignore[valid-type]
+            yield read(row) if len(names) > 1 else (read(row),)
+
+    def raw(self, index: int) -> bytes:
+        """Return the text of one drop, exactly as it was written."""
+        return bytes(self._cut()[index])
+
+    def fields(self, index: int) -> dict[str, Any]:  # Any: JSON as the author wrote it
+        """Return everything that was written about one drop; a new dict each time."""
+        value: dict[str, Any] = msgspec.json.decode(self._cut()[index])
+        return value
+
+    @property
+    def record(self) -> bytes | None:
+        """The text of the trailing reproducibility record, None where the graph has none."""
+        return bytes(self._cut()[-1]) if self.has_record else None
+
+    def _cut(self) -> list[msgspec.Raw]:
+        # A second pass over the text, made only when somebody wants more of a drop than its specification.
+        if self._pieces is None:
+            self._pieces = msgspec.json.decode(self.text, type=list[msgspec.Raw])
+        return self._pieces

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A graph made ready to run: read, checked, its classes found. All that is wrong comes at once.
+
+`prepare` is the one way from a file, a text, a list or a `Graph` to something that a session can deploy.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from penstock.drops.app import AppDrop
+from penstock.drops.base import Drop
+from penstock.drops.data import DataDrop
+from penstock.drops.ports import Parameter, declared_parameters, parse_arguments
+from penstock.errors import DropError, GraphInvalid, ParameterInvalid
+from penstock.graph import analyse
+from penstock.graph.links import APP, Wiring
+from penstock.graph.load import encode, read
+from penstock.graph.problems import Problem
+from penstock.graph.rules import Rules
+from penstock.graph.spec import Graph
+from penstock.runtime.resolve import Unresolvable, install_import_hooks, resolve, resolve_storage
+
+__all__ = ["GraphSource", "Prepared", "inspect", "prepare", "read_source"]
+
+GraphSource = str | Path | bytes | Sequence[Mapping[str, Any]] | Graph
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A graph that can be deployed.
+
+    Attributes:
+        classes: the classes that occur, each once.
+        class_of: per drop the place of its class in `classes`.
+        settling: data drops whose completion takes work.
+        ends: data drops whose completion ends the session.
+        warnings: problems that do not keep the graph from running.
+    """
+
+    graph: Graph
+    wiring: Wiring
+    rules: Rules
+    classes: tuple[type[Drop], ...]
+    class_of: list[int]
+    settling: list[int]
+    ends: list[int]
+    warnings: tuple[Problem, ...]
+
+
+def prepare(source: GraphSource) -> Prepared:
+    """Read and check a graph and find its classes.
+
+    Args:
+        source: path of a file, text as bytes, list of dicts, or a graph.
+    Raises:
+        GraphInvalid: with everything that is wrong with it.
+    """
+    prepared, problems = inspect(source)
+    if prepared is None:
+        raise GraphInvalid(problems)
+    return prepared
+
+
+def inspect(source: GraphSource) -> tuple[Prepared | None, list[Problem]]:
+    """Tell everything about a graph; what can be deployed is None where an error is among the problems."""
+    problems: list[Problem] = []
+    if isinstance(source, Graph):
+        graph = source
+    else:
+        text, problems = read_source(source)
+        if text is None:
+            return None, problems
+        reading = read(text)
+        if reading.graph is None:
+            return None, reading.problems
+        graph, problems = reading.graph, reading.problems
+    findings = analyse.check(graph)
+    found = _Classes(graph, findings.wiring)
+    problems = [*problems, *findings.problems, *found.problems]
+    if any(problem.is_error for problem in problems):
+        return None, problems
+    settling, ends = found.settling()
+    prepared = Prepared(
+        graph, findings.wiring, findings.rules, tuple(found.classes), found.class_of, settling, ends, tuple(problems)
+    )
+    return prepared, problems
+
+
+def read_source(source: str | Path | bytes | Sequence[Mapping[str, Any]]) -> tuple[bytes | None, list[Problem]]:
+    """Return the text of a graph, or why there is none."""
+    if isinstance(source, bytes):
+        return source, []
+    if isinstance(source, str | Path):
+        try:
+            return Path(source).read_bytes(), []
+        except (OSError, ValueError) as exc:
+            reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
+            return None, [Problem("PS105", f"{source}: {reason}", hint="give the path of a physical graph's JSON file")]
+    try:
+        return encode(source), []
+    except GraphInvalid as exc:
+        return None, [problem for problem in exc.problems if isinstance(problem, Problem)]
+
+
+class _Classes:
+    """Finds the class of every drop, each name looked up once, and checks what classes can check."""
+
+    def __init__(self, graph: Graph, wiring: Wiring) -> None:
+        self.problems: list[Problem] = []
+        self.classes: list[type[Drop]] = []
+        self._graph = graph
+        self._wiring = wiring
+        self._known: dict[tuple[str | None, int], int] = {}
+        self._wrong: dict[tuple[str, int], Unresolvable] = {}
+        self._members: list[list[int]] | None = None
+        self._hooked = False
+        known = self._known
+        self.class_of: list[int] = [
+            number if (number := known.get((spec.dropclass, kind))) is not None else self._look_up(i)
+            for i, (spec, kind) in enumerate(zip(graph.drops, wiring.kinds, strict=True))
+        ]
+        for number, cls in enumerate(self.classes):
+            self._check_members(number, cls)
+
+    def _look_up(self, index: int) -> int:
+        spec, kind = self._graph.drops[index], self._wiring.kinds[index]
+        name = spec.class_name
+        key = (name or f"storage {spec.storage}", kind)
+        if key not in self._known and key not in self._wrong:
+            try:
+                cls = self._resolve(name, spec.storage or "", kind)
+            except Unresolvable as exc:
+                self._wrong[key] = exc
+            else:
+                self._known[key] = len(self.classes)
+                self.classes.append(cls)
+        if key in self._wrong:
+            if name or kind != APP:  # an app without a class is told about by the graph's own check
+                reason, path = self._wrong[key], f"/{self._graph.place(index)}/dropclass"
+                self.problems.append(Problem("PS206", str(reason), spec.key, path, reason.hint))
+            return -1
+        return self._known[key]
+
+    def _resolve(self, name: str, storage: str, kind: int) -> type[Drop]:
+        if not self._hooked:
+            self._hooked = True
+            install_import_hooks()
+        return resolve(name, kind) if name or kind == APP else resolve_storage(storage)
+
+    def members(self, number: int) -> list[int]:
+        """Return the drops of one class."""
+        if self._members is None:
+            self._members = [[] for _ in self.classes]
+            for i, k in enumerate(self.class_of):
+                if k >= 0:
+                    self._members[k].append(i)
+        return self._members[number]
+
+    def _check_members(self, number: int, cls: type[Drop]) -> None:
+        """Convert the declared parameters of each drop once, so that mistakes come before the run."""
+        text = self._graph.text
+        checked = [p for p in declared_parameters(cls) if p.kind is not str and f'"{p.name}"'.encode() in text]
+        own_check = getattr(cls, "check", None)
+        if not checked and own_check is None:
+            return
+        for i in self.members(number):
+            uid = self._graph.drops[i].key
+            try:
+                fields = self._graph.fields(i)
+                for parameter in checked:
+                    _convert(uid, fields, parameter)
+                if own_check is not None:
+                    own_check(uid, fields)
+            except DropError as exc:
+                name = exc.name if isinstance(exc, ParameterInvalid) else ""
+                path = f"/{self._graph.place(i)}" + (f"/{name}" if name else "")
+                code = "PS403" if isinstance(exc, ParameterInvalid) else "PS206"
+                self.problems.append(Problem(code, exc.reason, uid, path))
+
+    def settling(self) -> tuple[list[int], list[int]]:
+        """Return the data drops whose completion takes work, and those that end the session."""
+        settling: list[int] = []
+        ends: list[int] = []
+        for number, cls in enumerate(self.classes):
+            if not issubclass(cls, DataDrop):
+                continue
+            if cls.ends_session:
+                ends += self.members(number)
+            if cls.settles:
+                settling += self.members(number)
+            elif any(f'"{key}"'.encode() in self._graph.text for key in cls.content_keys):
+                settling += [i for i in self.members(number) if cls.needs_settling(self._graph.fields(i))]
+        return settling, ends
+
+
+def _convert(uid: str, fields: Mapping[str, Any], parameter: Parameter[Any]) -> None:
+    if parameter.name in fields:
+        parameter.convert(uid, fields[parameter.name])
+        return
+    argument = parse_arguments(uid, fields).get(parameter.name)
+    if argument is not None and not argument.is_port:
+        parameter.convert(uid, argument.value)

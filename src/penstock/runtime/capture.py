@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What apps print and log goes to their drop's log.
+
+`sys.stdout` and `sys.stderr` belong to the process, and so does the root logger. As long as user code runs on
+threads of this process there is no other way to tell apart what apps print, so while at least one session
+runs these three are routed: text from a slot's thread goes to the log of the drop that runs there, everything
+else goes where it went before. When the last session ends all is put back.
+"""
+
+import logging
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any, Protocol
+
+__all__ = ["Listener", "capturing", "listen"]
+
+
+class Listener(Protocol):
+    """Takes what the calling thread prints or logs."""
+
+    def hear(self, stream: str, text: str) -> None: ...
+
+
+_local = threading.local()
+_lock = threading.Lock()
+_sessions = 0
+_undo: list[tuple[str, Any, Any]] = []
+
+
+def listen(listener: Listener | None) -> None:
+    """Send what this thread prints and logs to `listener` while sessions are capturing; None ends it."""
+    _local.listener = listener
+
+
+@contextmanager
+def capturing() -> Iterator[None]:
+    """Route output while inside; sessions may overlap."""
+    global _sessions  # noqa: PLW0603  the streams are one per process, and so is their count
+    with _lock:
+        _sessions += 1
+        if _sessions == 1:
+            _install()
+    try:
+        yield
+    finally:
+        with _lock:
+            _sessions -= 1
+            if not _sessions:
+                _remove()
+
+
+def _install() -> None:
+    for name in ("stdout", "stderr"):
+        before = getattr(sys, name)
+        ours = _Router(name, before)
+        _undo.append((name, before, ours))
+        setattr(sys, name, ours)
+    logging.getLogger().addHandler(_handler)
+
+
+def _remove() -> None:
+    logging.getLogger().removeHandler(_handler)
+    while _undo:
+        name, before, ours = _undo.pop()
+        if getattr(sys, name) is ours:  # somebody else may have put theirs there; it is not ours to take away
+            setattr(sys, name, before)
+
+
+class _Router:
+    """A text stream that looks at who writes; in everything else it is the stream it stands for."""
+
+    def __init__(self, name: str, before: IO[str]) -> None:
+        self._name = name
+        self._before = before
+
+    def write(self, text: str) -> int:
+        listener: Listener | None = getattr(_local, "listener", None)
+        if listener is None:
+            return self._before.write(text)
+        listener.hear(self._name, text)
+        return len(text)
+
+    def writelines(self, lines: list[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:  # Any: whatever the stream behind has
+        return getattr(self._before, name)
+
+
+class _Handler(logging.Handler):
+    """Gives log records of slots' threads to their listeners and passes over all others."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        listener: Listener | None = getattr(_local, "listener", None)
+        if listener is None:
+            return
+        try:
+            listener.hear(record.levelname, self.format(record) + "\n")
+        except Exception:  # noqa: BLE001  the contract of logging: a bad record must not end the app
+            self.handleError(record)
+
+
+_handler = _Handler()
+_handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))

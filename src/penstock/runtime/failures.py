@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What went wrong in a session: per failure the class, message, traceback and inputs, bounded."""
+
+import threading
+import traceback
+from collections.abc import Sequence
+
+import msgspec
+
+from penstock.config import Settings
+from penstock.runtime.folder import Folder
+
+__all__ = ["Failure", "Failures", "InputState"]
+
+
+class InputState(msgspec.Struct, frozen=True):
+    """An input of a drop that failed: its state then, and its size in bytes where it was complete."""
+
+    uid: str
+    status: str
+    size: int | None = None
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """One drop that failed by itself.
+
+    Attributes:
+        uid: the drop, "" where the session as a whole is meant.
+        error: name of the exception's class.
+        message: its text.
+        traceback: where it was raised, "" where there is none to show.
+        inputs: the drop's inputs, the first ones where there are many.
+    """
+
+    uid: str
+    error: str
+    message: str
+    traceback: str = ""
+    inputs: Sequence[InputState] = ()
+
+
+class Failures:
+    """Collects failures from many threads: all to the folder, a bounded number in memory."""
+
+    def __init__(self, folder: Folder, settings: Settings) -> None:
+        self._folder = folder
+        self._settings = settings
+        self._kept: list[Failure] = []
+        self._count = 0
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def kept(self) -> tuple[Failure, ...]:
+        """The failures that are in memory, the first ones."""
+        return tuple(self._kept)
+
+    def add(self, uid: str, error: BaseException, inputs: Sequence[InputState]) -> None:
+        """Take note of a failure; call it where `error` was caught."""
+        limit = self._settings.message_bytes
+        told = "".join(traceback.format_exception(error))
+        self._note(Failure(uid, type(error).__name__, _bounded(_message(error), limit), _bounded(told, limit), inputs))
+
+    def stalled(self, uids: Sequence[str]) -> None:
+        """Take note that the session cannot go on: what is left waits for somebody outside."""
+        names = ", ".join(uids[:5]) + (", ..." if len(uids) > 5 else "")
+        text = f"{len(uids)} drops wait for data or a start that nobody here gives: {names}"
+        self._note(Failure("", "SessionStalled", text))
+
+    def _note(self, failure: Failure) -> None:
+        with self._lock:
+            self._count += 1
+            if len(self._kept) < self._settings.failures_kept:
+                self._kept.append(failure)
+        self._folder.append("errors.jsonl", failure)
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as exc:  # noqa: BLE001  the boundary to user code: even str() of an error may raise
+        return f"(its text cannot be made: {type(exc).__name__})"
+
+
+def _bounded(text: str, limit: int) -> str:
+    if len(text) <= limit:
+        return text
+    half = limit // 2
+    return f"{text[:half]}\n[{len(text) - 2 * half} characters left out]\n{text[-half:]}"

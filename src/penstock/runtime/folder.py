@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The session's own folder: where files of drops live, and in `.penstock/` what is known of the run.
+
+    session.json    the outcome: states of all drops, as `penstock run --json` prints it
+    log.jsonl       what drops printed and logged, a line {"drop", "stream", "text"} per piece
+    errors.jsonl    a line per failure: drop, class, message, traceback, inputs
+
+Everything in `.penstock` can be read with a text editor; session.json is replaced in one step.
+"""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+from penstock.errors import DirectoryInUse, SessionNotFound
+
+__all__ = ["Folder", "LogLine", "find_folder"]
+
+_INSIDE = ".penstock"
+_FLUSH_BYTES = 1 << 16
+
+
+class LogLine(msgspec.Struct):
+    """One piece of a drop's output."""
+
+    drop: str
+    stream: str
+    text: str
+
+
+class Folder:
+    """One session's folder. Thread safe."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._inside = directory / _INSIDE
+        self._lock = threading.Lock()
+        self._files: dict[str, BinaryIO] = {}
+        self._closed = False
+        self._encoder = msgspec.json.Encoder()
+
+    def create(self) -> None:
+        """Make the folder.
+
+        Raises:
+            DirectoryInUse: something is there already, or it cannot be made.
+        """
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            if any(self.directory.iterdir()):
+                raise DirectoryInUse(str(self.directory), "the folder is not empty")
+            self._inside.mkdir(mode=0o700)
+        except OSError as exc:
+            raise DirectoryInUse(str(self.directory), exc.strerror or str(exc)) from exc
+
+    def append(self, name: str, record: Any) -> None:  # Any: whatever msgspec can encode
+        """Add a line to one of the files; after `close` nothing is added any more."""
+        line = self._encoder.encode(record) + b"\n"
+        with self._lock:
+            if self._closed:
+                return
+            file = self._files.get(name)
+            if file is None:
+                file = self._files[name] = (self._inside / name).open("ab", buffering=_FLUSH_BYTES)
+            file.write(line)
+
+    def write_session(self, outcome: Any) -> None:  # Any: likewise
+        """Replace what is known of the session."""
+        part = self._inside / "session.json.part"
+        part.write_bytes(self._encoder.encode(outcome))
+        part.replace(self._inside / "session.json")
+
+    def close(self) -> None:
+        """Write out and close all files."""
+        with self._lock:
+            for file in self._files.values():
+                file.close()
+            self._closed = True
+            self._files.clear()
+
+    def read_session(self) -> dict[str, Any]:
+        """Return what is known of the session.
+
+        Raises:
+            SessionNotFound: nothing is, or it is damaged.
+        """
+        path = self._inside / "session.json"
+        try:
+            outcome: dict[str, Any] = msgspec.json.decode(path.read_bytes(), type=dict)
+        except (OSError, msgspec.DecodeError) as exc:
+            raise SessionNotFound(str(self.directory), f"{path.name} cannot be read ({exc})") from exc
+        return outcome
+
+    def read_lines(self, name: str) -> Iterator[dict[str, Any]]:
+        """Yield the lines of one of the files, none where it does not exist; a torn last line is left out."""
+        path = self._inside / name
+        if not path.exists():
+            return
+        with path.open("rb") as file:
+            for line in file:
+                try:
+                    yield msgspec.json.decode(line, type=dict)
+                except msgspec.DecodeError:
+                    return
+
+
+def find_folder(name: str, runs: Path) -> Folder:
+    """Return the folder of a session by its id under `runs`, or by a path.
+
+    Raises:
+        SessionNotFound: neither is there.
+    """
+    for directory in (runs / name, Path(name)):
+        if (directory / _INSIDE / "session.json").is_file():
+            return Folder(directory)
+    raise SessionNotFound(name, f"no such folder, and no session of that id under {runs}")

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run a graph here and now, and what is left afterwards."""
+
+import hashlib
+import stat
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from penstock.config import Settings
+from penstock.drops.data import DataDrop
+from penstock.engine.states import AppState, DropState, SessionState
+from penstock.errors import DropNotReadable
+from penstock.graph.links import APP
+from penstock.ids import parse_session_id
+from penstock.runtime.build import GraphSource, prepare
+from penstock.runtime.failures import Failure
+from penstock.runtime.folder import Folder
+from penstock.runtime.session import Session
+
+__all__ = ["RUNS", "RunResult", "new_session", "run"]
+
+RUNS = Path("penstock-runs")
+"""Where sessions put their folders unless told otherwise, under the current folder."""
+
+_CHUNK_BYTES = 1 << 20
+
+
+class RunResult:
+    """What a finished session left behind; data in memory is kept as long as this object is."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._graph = session.prepared.graph
+
+    @property
+    def session_id(self) -> str:
+        """The id of the session."""
+        return self._session.session_id
+
+    @property
+    def status(self) -> str:
+        """FINISHED, FAILED or CANCELLED."""
+        return self._session.state.name
+
+    @property
+    def ok(self) -> bool:
+        """Whether all went well."""
+        return self._session.state is SessionState.FINISHED
+
+    @property
+    def seconds(self) -> float:
+        """Time from deploy to the end."""
+        return self._session.seconds
+
+    @property
+    def directory(self) -> Path:
+        """The session's own folder."""
+        return self._session.directory
+
+    @property
+    def states(self) -> Mapping[str, tuple[DropState, AppState | None]]:
+        """The state of each drop, and of the execution where it is an app."""
+        return {uid: (DropState(state), None if run is None else AppState(run)) for uid, state, run in self._rows()}
+
+    @property
+    def errors(self) -> tuple[Failure, ...]:
+        """What failed by itself, in the order of time; see `absorbed` for what did not matter."""
+        return self._session.failures.kept
+
+    @property
+    def absorbed(self) -> list[str]:
+        """The failed drops whose failure was borne by the error thresholds of all apps behind them."""
+        wiring, state = self._session.prepared.wiring, self._session.flow.state
+        borne: set[int] = set()
+        failed = [i for i, s in enumerate(state) if s == DropState.ERROR]
+        for i in sorted(failed, key=lambda i: wiring.kinds[i] == APP):  # data first: apps are judged by their outputs
+            row = wiring.after[i]
+            if wiring.kinds[i] == APP:
+                is_borne = all(state[j] != DropState.ERROR or j in borne for j in row)
+            else:
+                is_borne = all(state[j] != DropState.ERROR for j in row)
+            if row and is_borne:
+                borne.add(i)
+        return [self._graph.drops[i].key for i in sorted(borne)]
+
+    def read(self, uid: str) -> bytes:
+        """Return the content of a data drop.
+
+        Raises:
+            KeyError: the graph has no such drop.
+            DropNotReadable: it is no data, or holds none.
+        """
+        drop = self._session.drop(self._graph.index[uid])
+        if not isinstance(drop, DataDrop):
+            raise DropNotReadable(uid, "is an app, only data can be read")
+        return drop.read()
+
+    def outputs(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield uid and {"url", "size", "sha256"} of each data drop that holds data; devices and pipes are not read."""
+        flow = self._session.flow
+        for i, state in enumerate(flow.state):
+            if state == DropState.COMPLETED and not flow.is_app(i):
+                drop = self._session.drop(i)
+                if isinstance(drop, DataDrop) and drop.holds_bytes and drop.exists():
+                    yield drop.uid, {"url": drop.url, **_digest(drop)}
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what `penstock run --json` prints, without outputs."""
+        outcome: dict[str, Any] = {
+            "session": self.session_id,
+            "status": self.status,
+            "seconds": round(self.seconds, 6),
+            "directory": str(self.directory),
+            "drops": {uid: {"status": state, "execStatus": run} for uid, state, run in self._rows()},
+        }
+        if absorbed := self.absorbed:
+            outcome["absorbed"] = absorbed
+        return outcome
+
+    def _rows(self) -> Iterator[tuple[str, int, int | None]]:
+        flow, kinds = self._session.flow, self._session.prepared.wiring.kinds
+        for spec, kind, state, run in zip(self._graph.drops, kinds, flow.state, flow.execution, strict=True):
+            yield spec.key, state, run if kind == APP else None
+
+    def __repr__(self) -> str:
+        return f"<RunResult {self.session_id} {self.status} in {self.seconds:.3f} s, {self.directory}>"
+
+
+def _digest(drop: DataDrop) -> dict[str, Any]:
+    digest, size = hashlib.sha256(), 0
+    with drop.open() as reader:
+        while chunk := reader.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            size += len(chunk)
+    return {"size": size, "sha256": digest.hexdigest()}
+
+
+def run(
+    graph: GraphSource,
+    *,
+    session_id: str | None = None,
+    workers: int | None = None,
+    directory: str | Path | None = None,
+    timeout_s: float | None = None,
+) -> RunResult:
+    """Run a physical graph on this machine to its end.
+
+    Args:
+        graph: path of a JSON file, list of dicts, or `Graph`.
+        session_id: name of the session; made up unless given.
+        workers: how many apps run at once; by default as many as there are cores, at least 8.
+        directory: the session's own folder, absent or empty; `./penstock-runs/<id>` by default.
+        timeout_s: seconds after which the session is cancelled.
+    Raises:
+        GraphInvalid: with everything that is wrong with the graph.
+        SessionIdInvalid: the id could leave its folder.
+        DirectoryInUse: the folder is not absent or empty.
+    """
+    session = new_session(graph, session_id=session_id, workers=workers, directory=directory)
+    try:
+        session.deploy()
+        session.trigger()
+        if not session.wait(timeout_s):
+            session.cancel()
+    except BaseException:
+        session.cancel()
+        raise
+    finally:
+        session.close()
+    result = RunResult(session)
+    session.folder.write_session(result.as_json())
+    return result
+
+
+def new_session(
+    graph: GraphSource,
+    *,
+    session_id: str | None = None,
+    workers: int | None = None,
+    directory: str | Path | None = None,
+) -> Session:
+    """Make a session that can be deployed; arguments and errors as in `run`."""
+    name = parse_session_id(_new_id() if session_id is None else session_id)
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers is {workers}; it must be 1 or more")
+    settings = Settings() if workers is None else Settings(workers=workers)
+    prepared = prepare(graph)
+    folder = Folder(Path(directory).absolute() if directory is not None else (RUNS / name).absolute())
+    return Session(name, prepared, folder, settings)
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex[:8]

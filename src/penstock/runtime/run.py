@@ -1,0 +1,385 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From ready to outcome: slots that take batches of work from one queue and report back in batches.
+
+Rule 1: one lock guards the flow, the queue and the timers. It is held for a few lines per batch, never while
+        user code, files or listeners run.
+Rule 2: what an app makes ready goes to the front of the queue, and the slot that made it ready takes first; so
+        a chain stays on its thread.
+Rule 3: a batch is about `batch_s` of work by the measured cost of its classes, one item while the cost is
+        unknown. It must never hide work behind a slow item: what a slot has not begun and what it has not
+        reported stand in deques that others can see, and the keeper takes both from a slot that does not move.
+Rule 4: a Python app on a thread cannot be stopped. A slot whose app is overdue or cancelled is abandoned: it
+        changes nothing any more, its thread ends when the app returns, and a new slot takes its place.
+"""
+
+import heapq
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from itertools import islice
+from math import inf
+from time import monotonic, perf_counter
+from typing import NamedTuple, Protocol
+
+from penstock.config import Settings
+from penstock.drops.app import AppDrop
+from penstock.engine.flow import Flow
+from penstock.engine.states import AppState
+
+__all__ = ["SETTLED", "Delay", "Runner", "Settled", "Slot", "Work"]
+
+_MOST_PER_BATCH = 4096
+
+
+class Delay(NamedTuple):
+    """An outcome: the app waits on a timer and is run again after it."""
+
+    seconds: float
+
+
+class Settled:
+    """An outcome: the item was data, and it holds all it will ever hold."""
+
+
+SETTLED = Settled()
+
+Outcome = Delay | Settled | BaseException
+
+
+class Work(Protocol):
+    """What a runner asks of the session; never called with the lock held."""
+
+    def start_thread(self, slot: "Slot") -> None:
+        """Prepare the calling thread, which will run items as `slot`."""
+
+    def execute(self, index: int, slot: "Slot") -> Delay | Settled | None:
+        """Run one item; None says that an app ended well. Raises what the user's code raises."""
+
+    def failed(self, index: int, error: BaseException) -> None:
+        """Take note of what `execute` raised, on the same thread."""
+
+    def overdue(self, index: int, app: AppDrop | None) -> None:
+        """Take note that an item's time limit has passed, and stop it if that is possible."""
+
+
+class Slot:
+    """One thread that runs items; its deques may be emptied by others.
+
+    Attributes:
+        rest: items taken and not begun.
+        finished: apps that ended well, not yet reported.
+        odd: every other outcome, not yet reported.
+        current: the item that runs, -1 for none.
+        app: the object of `current` where it can be cancelled.
+        noisy: whether `current` wrote output.
+    """
+
+    __slots__ = ("abandoned", "app", "busy", "current", "finished", "noisy", "odd", "rest", "seen", "thread")
+
+    def __init__(self) -> None:
+        self.rest: deque[int] = deque()
+        self.finished: deque[int] = deque()
+        self.odd: deque[tuple[int, Outcome]] = deque()
+        self.current = -1
+        self.app: AppDrop | None = None
+        self.noisy = False
+        self.busy = False
+        self.abandoned = False
+        self.seen = (-1, -1)
+        self.thread: threading.Thread | None = None
+
+    def mark(self) -> tuple[int, int]:
+        """Return something that differs whenever the slot has moved."""
+        return self.current, len(self.rest)
+
+
+class Runner:
+    """Runs what a flow makes ready.
+
+    Args:
+        flow: only touched under `lock`.
+        work: runs the items.
+        class_of: per item the class by which costs are kept.
+    """
+
+    def __init__(self, flow: Flow, work: Work, class_of: Sequence[int], settings: Settings) -> None:
+        self.lock = threading.Lock()
+        self.abandoned: list[threading.Thread] = []
+        self._flow = flow
+        self._work = work
+        self._class_of = class_of
+        self._settings = settings
+        self._cost = [inf] * (max(class_of, default=-1) + 1)
+        self._queue: deque[int] = deque()
+        self._slots: list[Slot] = []
+        self._idle = 0
+        self._work_ready = threading.Condition(self.lock)
+        self._changed = threading.Condition(self.lock)
+        self._keeper_wake = threading.Condition(self.lock)
+        self._keeper: threading.Thread | None = None
+        self._timers: list[tuple[float, int]] = []
+        self._limits: list[tuple[float, int]] = []
+        self._watching = False
+        self._closing = False
+
+    # For the session
+
+    def spread(self) -> None:
+        """Queue what the flow has made ready. The caller holds the lock and has just told the flow something."""
+        if self._flow.ready:
+            self._queue.extend(self._flow.ready)
+            self._flow.ready.clear()
+        if self._queue:
+            self._call_for_help()
+        else:
+            self._changed.notify_all()
+
+    def wait(self, over: Callable[[], bool], timeout_s: float | None) -> bool:
+        """Return True when nothing runs, waits or is queued, or when `over()`; False when the time is up."""
+        with self.lock:
+            return self._changed.wait_for(lambda: over() or self._is_quiet(), timeout_s)
+
+    def limit(self, index: int, seconds: float) -> None:
+        """Let an item that begins now be overdue after some seconds."""
+        with self.lock:
+            heapq.heappush(self._limits, (monotonic() + seconds, index))
+            self._wake_keeper()
+
+    def stop(self) -> list[AppDrop]:
+        """Forget all that has not begun and return the apps that run. The caller holds the lock."""
+        self._queue.clear()
+        self._timers.clear()
+        running = []
+        for slot in self._slots:
+            slot.rest.clear()
+            if slot.busy and slot.app is not None:
+                running.append(slot.app)
+        self._changed.notify_all()
+        return running
+
+    def close(self, wait_s: float) -> None:
+        """End all threads; those that do not end in time are abandoned."""
+        with self.lock:
+            self._closing = True
+            self._queue.clear()
+            self._timers.clear()
+            self._limits.clear()
+            for condition in (self._work_ready, self._keeper_wake, self._changed):
+                condition.notify_all()
+        deadline = monotonic() + wait_s
+        threads = [slot.thread for slot in self._slots if slot.thread is not None]
+        if self._keeper is not None:
+            self._keeper.join(wait_s)
+        for thread in threads:
+            thread.join(max(0.0, deadline - monotonic()))
+        with self.lock:
+            for slot in [slot for slot in self._slots if slot.thread is not None and slot.thread.is_alive()]:
+                self._abandon(slot)
+
+    # Slots
+
+    def _serve(self, slot: Slot) -> None:
+        """Take, work, report, until closed or abandoned: the life of a slot's thread."""
+        self._work.start_thread(slot)
+        while True:
+            with self.lock:
+                self._report(slot)
+                while not (more := self._take(slot)) and not (self._closing or slot.abandoned):
+                    slot.busy = False
+                    self._idle += 1
+                    if self._is_quiet():
+                        self._changed.notify_all()
+                    self._work_ready.wait()
+                    self._idle -= 1
+                if not more:
+                    slot.busy = False
+                    if not slot.abandoned:
+                        self._slots.remove(slot)
+                    return
+            self._run_batch(slot)
+
+    def _run_batch(self, slot: Slot) -> None:
+        """Run what the slot has taken, without the lock."""
+        rest, finished, execute = slot.rest, slot.finished, self._work.execute
+        size = len(rest)
+        first = rest[0] if rest else -1
+        began = perf_counter()
+        while True:
+            try:
+                index = rest.popleft()
+            except IndexError:
+                break
+            slot.current = index
+            try:
+                outcome = execute(index, slot)
+            except BaseException as error:  # noqa: BLE001  the boundary to user code, which may raise anything
+                self._work.failed(index, error)
+                slot.odd.append((index, error))
+            else:
+                if outcome is None:
+                    finished.append(index)
+                else:
+                    slot.odd.append((index, outcome))
+        slot.current = -1
+        slot.app = None
+        if first >= 0:
+            self._learn(self._class_of[first], size, perf_counter() - began)
+
+    def _learn(self, number: int, size: int, seconds: float) -> None:
+        """Keep the mean cost of an item; a batch of several classes counts for the class of its first."""
+        each = seconds / max(size, 1)
+        known = self._cost[number]
+        self._cost[number] = each if known == inf or each > known else (known + each) / 2
+
+    def _take(self, slot: Slot) -> bool:
+        """Move the next batch from the queue to the slot; False where there is none."""
+        queue = self._queue
+        while queue and not slot.abandoned and not self._closing:
+            budget, count = self._settings.batch_s, 0
+            for index in islice(queue, _MOST_PER_BATCH):
+                cost = self._cost[self._class_of[index]]
+                if count and cost > budget:
+                    break
+                budget -= cost
+                count += 1
+            batch = self._flow.begin([queue.popleft() for _ in range(count)])
+            if not batch:
+                continue
+            slot.rest.extend(batch)
+            slot.busy = True
+            slot.seen = (-1, -1)
+            if queue:
+                self._call_for_help()
+            if len(batch) > 1 and not self._watching:
+                self._watching = True
+                self._wake_keeper()
+            return True
+        return False
+
+    def _report(self, slot: Slot) -> None:
+        """Tell the flow what the slot has done since the last time."""
+        if slot.finished:
+            self._flow.apps_finished(_drain(slot.finished))
+        while slot.odd:
+            self._report_odd(*slot.odd.popleft())
+        if self._flow.ready:
+            self._queue.extendleft(reversed(self._flow.ready))
+            self._flow.ready.clear()
+
+    def _report_odd(self, index: int, outcome: Outcome) -> None:
+        flow = self._flow
+        if isinstance(outcome, Delay):
+            if not flow.closed:
+                flow.app_paused(index)
+                heapq.heappush(self._timers, (monotonic() + outcome.seconds, index))
+                self._wake_keeper()
+        elif isinstance(outcome, Settled):
+            flow.data_completed(index)
+        elif flow.is_app(index):
+            flow.app_failed(index)
+        else:
+            flow.data_failed(index)
+
+    def _call_for_help(self) -> None:
+        """See to it that somebody takes from the queue. The caller holds the lock."""
+        if self._idle:
+            self._work_ready.notify()
+        elif len(self._slots) < self._settings.workers and not self._closing:
+            slot = Slot()
+            slot.busy = True
+            slot.thread = threading.Thread(target=self._serve, args=(slot,), name="penstock-slot", daemon=True)
+            self._slots.append(slot)
+            slot.thread.start()
+
+    def _is_quiet(self) -> bool:
+        return not (self._queue or self._timers) and not any(slot.busy for slot in self._slots)
+
+    # The keeper: timers, time limits, and slots that do not move
+
+    def _wake_keeper(self) -> None:
+        if self._keeper is None:
+            self._keeper = threading.Thread(target=self._keep, name="penstock-keeper", daemon=True)
+            self._keeper.start()
+        else:
+            self._keeper_wake.notify()
+
+    def _keep(self) -> None:
+        while True:
+            overdue: list[tuple[int, AppDrop | None]] = []
+            with self.lock:
+                if self._closing:
+                    return
+                now = monotonic()
+                self._fire_timers(now)
+                overdue.extend(self._end_overdue(now))
+                self._watching = self._watch()
+                if not overdue:
+                    self._keeper_wake.wait(self._pause(now))
+            for index, app in overdue:
+                self._work.overdue(index, app)
+
+    def _pause(self, now: float) -> float | None:
+        dues = [heap[0][0] - now for heap in (self._timers, self._limits) if heap]
+        if self._watching:
+            dues.append(self._settings.watch_s)
+        return max(0.0, min(dues)) if dues else None
+
+    def _fire_timers(self, now: float) -> None:
+        while self._timers and self._timers[0][0] <= now:
+            self._queue.append(heapq.heappop(self._timers)[1])
+            self._call_for_help()
+
+    def _end_overdue(self, now: float) -> Iterable[tuple[int, AppDrop | None]]:
+        while self._limits and self._limits[0][0] <= now:
+            index = heapq.heappop(self._limits)[1]
+            if self._flow.execution[index] != AppState.RUNNING:
+                continue
+            app = None
+            for slot in self._slots:
+                if slot.current == index:
+                    app = slot.app
+                    self._abandon(slot)
+                    break
+            self._timers = [timer for timer in self._timers if timer[1] != index]
+            heapq.heapify(self._timers)
+            self._flow.app_failed(index)
+            self.spread()
+            yield index, app
+
+    def _abandon(self, slot: Slot) -> None:
+        slot.abandoned = True
+        slot.busy = False
+        if slot in self._slots:
+            self._slots.remove(slot)
+        if slot.thread is not None:
+            self.abandoned.append(slot.thread)
+        self._recall(slot)
+
+    def _watch(self) -> bool:
+        """Take work and reports from slots that have not moved since the last look; whether to look again."""
+        again = False
+        for slot in tuple(self._slots):  # recalling may add one
+            mark = slot.mark()
+            if slot.busy and (slot.rest or slot.finished or slot.odd):
+                again = True
+                if mark == slot.seen:
+                    self._recall(slot)
+            slot.seen = mark
+        return again
+
+    def _recall(self, slot: Slot) -> None:
+        items = _drain(slot.rest)
+        self._flow.recalled(items)
+        self._report(slot)
+        self._queue.extendleft(reversed(items))
+        self.spread()
+
+
+def _drain(items: deque[int]) -> list[int]:
+    """Empty a deque from which its owner may take, or to which it may add, at the same time."""
+    taken = []
+    with suppress(IndexError):
+        while True:
+            taken.append(items.popleft())
+    return taken

@@ -1,0 +1,338 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One session on one node: the thin shell around a flow.
+
+Decisions are the flow's, threads the runner's; the session makes drop objects when they are first touched,
+runs apps, keeps what they left behind, and is the `Site` that drops ask.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, cast
+
+from penstock.config import Settings, child_environment
+from penstock.drops.app import AppDrop
+from penstock.drops.base import Drop, Linked, Side, Site
+from penstock.drops.data import DataDrop
+from penstock.engine.flow import Flow
+from penstock.engine.session import SessionEvent, advance
+from penstock.engine.states import ENDED, AppState, DropState, SessionState
+from penstock.errors import DropNotWritable, TimeLimitExceeded
+from penstock.graph import analyse
+from penstock.ids import SessionId
+from penstock.runtime.build import Prepared
+from penstock.runtime.capture import capturing, listen
+from penstock.runtime.failures import Failures, InputState
+from penstock.runtime.folder import Folder
+from penstock.runtime.linking import linked
+from penstock.runtime.logbook import Logbook
+from penstock.runtime.run import SETTLED, Delay, Runner, Settled, Slot
+
+__all__ = ["Session"]
+
+
+class Session:
+    """One execution of one graph on this node; meets `penstock.drops.base.Site`.
+
+    Args:
+        folder: the session's own folder; made by `deploy`.
+    """
+
+    def __init__(self, session_id: SessionId, prepared: Prepared, folder: Folder, settings: Settings) -> None:
+        self.session_id: str = session_id
+        self.directory: Path = folder.directory
+        self.environment: Mapping[str, str] = child_environment(session_id)
+        self.state = SessionState.BUILDING
+        self.prepared = prepared
+        self.folder = folder
+        self.failures = Failures(folder, settings)
+        self.seconds = 0.0
+        self._settings = settings
+        self._graph = prepared.graph
+        self._rules = prepared.rules
+        self._drops: dict[int, Drop] = {}
+        self._making = threading.RLock()
+        self._logbook = Logbook(folder, settings.log_bytes_per_drop)
+        self._owned = ExitStack()
+        self._started_s = 0.0
+        self._paused: set[int] = set()
+        self._makers: list[Callable[[Site, int], AppDrop] | None] = [
+            None if _is_special(cls) else cast("type[AppDrop]", cls) for cls in prepared.classes
+        ]
+        for i in {*prepared.rules.tries, *prepared.rules.time_limit_s}:
+            self._makers[prepared.class_of[i]] = None
+        self.flow = Flow(prepared.wiring, prepared.rules, settling=prepared.settling, ends=prepared.ends)
+        self._runner = Runner(self.flow, self, prepared.class_of, settings)
+
+    # Life cycle
+
+    def deploy(self) -> None:
+        """Make the folder and get ready to run.
+
+        Raises:
+            DirectoryInUse: the folder is not absent or empty; the session can be deployed again.
+        """
+        self.state = advance(self.state, SessionEvent.DEPLOY_STARTED)
+        self._started_s = time.perf_counter()
+        try:
+            self.folder.create()
+        except BaseException:
+            self.state = advance(self.state, SessionEvent.DEPLOY_FAILED)
+            raise
+        self._owned.callback(self.folder.close)
+        self._owned.callback(self._logbook.close)
+        self._owned.enter_context(capturing())
+        self.state = advance(self.state, SessionEvent.DEPLOYED)
+
+    def trigger(self, indices: Iterable[int] | None = None) -> None:
+        """Complete data and start apps that nobody else starts; the roots of the graph by default."""
+        roots = analyse.roots(self.prepared.wiring) if indices is None else indices
+        with self._runner.lock:
+            self.flow.trigger(roots)
+            self._runner.spread()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until the session has ended; False when the time was up first.
+
+        A session that cannot go on, because what is left waits for somebody outside, ends as well.
+        """
+        if not self._runner.wait(lambda: self.flow.closed, timeout_s):
+            return False
+        with self._runner.lock:
+            if self.state is SessionState.RUNNING:
+                self._end()
+        return True
+
+    def _end(self) -> None:
+        self.seconds = time.perf_counter() - self._started_s
+        stalled = [] if self.flow.leaves_have_ended() else list(self.flow.waiting())
+        if stalled:
+            self.failures.stalled([self.uid(i) for i in stalled])
+        elif not self.flow.closed:
+            self.flow.conclude()
+        bad = bool(stalled) or self.flow.has_failed()
+        self.state = advance(self.state, SessionEvent.ENDED_WITH_ERRORS if bad else SessionEvent.ENDED_WELL)
+
+    def cancel(self) -> None:
+        """End everything that has not ended; commands are killed, Python code is left to itself."""
+        with self._runner.lock:
+            if self.state in (SessionState.FINISHED, SessionState.FAILED):
+                return
+            self.state = advance(self.state, SessionEvent.CANCELLED)
+            self.seconds = time.perf_counter() - self._started_s
+            self.flow.cancel()
+            running = self._runner.stop()
+        streaming = [drop for i, drop in tuple(self._drops.items()) if isinstance(drop, AppDrop)]
+        for app in {id(app): app for app in (*running, *streaming)}.values():
+            self._cancel_app(app)
+
+    def close(self) -> None:
+        """End all threads and files. Results can be read afterwards."""
+        with self._making:
+            apps = [drop for drop in self._drops.values() if isinstance(drop, AppDrop)]
+        patient = any(type(app).cancel is not AppDrop.cancel for app in apps)
+        self._runner.close(self._settings.close_s if patient else self._settings.abandon_s)
+        for app in apps:
+            self._cancel_app(app)
+            self._drops.pop(app.index, None)
+        self._owned.close()
+
+    @property
+    def abandoned(self) -> int:
+        """How many threads still run code that could not be stopped."""
+        return sum(thread.is_alive() for thread in self._runner.abandoned)
+
+    def note(self, index: int, stream: str, text: str) -> None:
+        """Add to the log of a drop."""
+        self._logbook.write(self.uid(index), stream, text)
+
+    def counts(self) -> Mapping[DropState, int]:
+        """Return how many drops are in each state now."""
+        return {state: self.flow.state.count(state) for state in DropState}
+
+    # What the runner asks (runtime.run.Work)
+
+    def start_thread(self, slot: Slot) -> None:
+        listen(_Ear(self, slot))
+
+    def execute(self, index: int, slot: Slot) -> Delay | Settled | None:
+        make = self._makers[self.prepared.class_of[index]]
+        if make is not None:  # the common path: nothing special about this class or any drop of it
+            make(self, index).run()
+        elif not self.flow.is_app(index):
+            self._data(index).settle()
+            return SETTLED
+        else:
+            delay = self._execute_special(index, slot)
+            if delay is not None:
+                return delay
+        if slot.noisy:
+            slot.noisy = False
+            self._logbook.close_page(self.uid(index))
+        return None
+
+    def _execute_special(self, index: int, slot: Slot) -> Delay | None:
+        app = self._app(index)
+        slot.app = app
+        if index not in self._paused:
+            limit_s = self._rules.time_limit_s.get(index)
+            if limit_s is not None:
+                self._runner.limit(index, limit_s)
+            delay_s = app.delay_s() if app.delayed else 0.0
+            if delay_s > 0:
+                self._paused.add(index)
+                return Delay(delay_s)
+        self._paused.discard(index)
+        self._try(app, self._rules.tries.get(index, 1))
+        self._drops.pop(index, None)
+        return None
+
+    def _try(self, app: AppDrop, tries: int) -> None:
+        for attempt in range(1, tries + 1):
+            try:
+                app.run()
+            except Exception as error:  # the boundary to user code; the last try's error goes on to the runner
+                if attempt == tries or app.exec_status != AppState.RUNNING:
+                    raise
+                self._logbook.write(app.uid, "penstock", f"try {attempt} of {tries} failed: {error!r}\n")
+                for output in app.outputs:
+                    if len(output.producers) == 1:
+                        output.discard()
+            else:
+                return
+
+    def failed(self, index: int, error: BaseException) -> None:
+        if self.flow.is_app(index):
+            self._drops.pop(index, None)
+        self._logbook.close_page(self.uid(index))
+        if self.status(index) not in ENDED:  # else it was cancelled or overdue, and that is already told
+            self.failures.add(self.uid(index), error, self._describe_inputs(index))
+
+    def overdue(self, index: int, app: AppDrop | None) -> None:
+        error = TimeLimitExceeded(self.uid(index), self._rules.time_limit_s[index])
+        self.failures.add(self.uid(index), error, self._describe_inputs(index))
+        if app is not None:
+            self._cancel_app(app)
+
+    def _cancel_app(self, app: AppDrop) -> None:
+        try:
+            app.cancel()
+        except Exception as error:  # noqa: BLE001  the boundary to user code; the app is given up anyway
+            self._logbook.write(app.uid, "penstock", f"cancel failed: {error!r}\n")
+
+    def _describe_inputs(self, index: int) -> list[InputState]:
+        rows = self.prepared.wiring.before[index][: self._settings.inputs_told]
+        return [InputState(self.uid(i), self.status(i).name, self._size_of(i)) for i in rows]
+
+    def _size_of(self, index: int) -> int | None:
+        drop = self._drops.get(index)
+        return drop.size if isinstance(drop, DataDrop) and self.status(index) == DropState.COMPLETED else None
+
+    # Drop objects
+
+    def drop(self, index: int) -> Drop:
+        """Return the object of a drop; that of an app is made anew unless it runs or takes a stream."""
+        return self._app(index) if self.flow.is_app(index) else self._data(index)
+
+    def _data(self, index: int) -> DataDrop:
+        drop = self._drops.get(index)
+        if drop is None:
+            with self._making:
+                drop = self._drops.get(index)
+                if drop is None:
+                    drop = self._make(index)
+                    self._drops[index] = drop
+        return cast(DataDrop, drop)
+
+    def _app(self, index: int) -> AppDrop:
+        with self._making:
+            return cast(AppDrop, self._drops.get(index) or self._drops.setdefault(index, self._make(index)))
+
+    def _make(self, index: int) -> Drop:
+        drop = self.prepared.classes[self.prepared.class_of[index]](self, index)
+        drop.initialize()
+        return drop
+
+    # What drops ask (drops.base.Site)
+
+    def uid(self, index: int) -> str:
+        return self._graph.drops[index].key
+
+    def fields(self, index: int) -> Mapping[str, Any]:
+        return self._graph.fields(index)
+
+    def status(self, index: int) -> DropState:
+        return DropState(self.flow.state[index])
+
+    def execution(self, index: int) -> AppState:
+        return AppState(self.flow.execution[index])
+
+    def linked(self, index: int, side: Side) -> tuple[Linked, ...]:
+        return linked(self.prepared, index, side, self.drop)
+
+    def writing(self, index: int) -> None:
+        state = self.flow.state[index]
+        if state == DropState.INITIALIZED:
+            with self._runner.lock:
+                state = self.flow.state[index]
+                if state <= DropState.WRITING:
+                    self.flow.data_writing(index)
+        if state > DropState.WRITING:
+            raise DropNotWritable(self.uid(index), f"is {DropState(state).name} and takes no more data")
+
+    def written(self, index: int, data: memoryview) -> None:
+        for app_index in self.prepared.wiring.streaming.get(index, ()):
+            self._stream(app_index, self.uid(index), data)
+
+    def _stream(self, index: int, uid: str, data: memoryview) -> None:
+        if self.flow.execution[index] == AppState.NOT_RUN:
+            with self._runner.lock:
+                self.flow.stream_started(index)
+        if self.flow.execution[index] != AppState.RUNNING:
+            return
+        app = self._app(index)
+        try:
+            app.data_written(uid, data)
+        except Exception as error:  # noqa: BLE001  the boundary to user code; the writer is not to blame
+            self.failed(index, error)
+            self._cancel_app(app)
+            with self._runner.lock:
+                self.flow.app_failed(index)
+                self._runner.spread()
+
+    def completed(self, index: int) -> None:
+        with self._runner.lock:
+            self.flow.data_completed(index)
+            self._runner.spread()
+
+    def skip(self, index: int) -> None:
+        with self._runner.lock:
+            self.flow.skip(index)
+            self._runner.spread()
+
+
+class _Ear:
+    """Writes what a slot's thread prints to the log of the drop that runs there."""
+
+    def __init__(self, session: Session, slot: Slot) -> None:
+        self._session = session
+        self._slot = slot
+
+    def hear(self, stream: str, text: str) -> None:
+        index = self._slot.current
+        if index >= 0 and text:
+            self._slot.noisy = True
+            self._session.note(index, stream, text)
+
+
+def _is_special(cls: type[Drop]) -> bool:
+    """Whether objects of a class need more than to be made and run."""
+    return (
+        not issubclass(cls, AppDrop)
+        or cls.initialize is not Drop.initialize
+        or cls.cancel is not AppDrop.cancel
+        or cls.data_written is not AppDrop.data_written
+        or cls.delayed
+    )
