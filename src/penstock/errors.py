@@ -20,6 +20,7 @@
         +-- ExtraMissing          an optional library that is not installed
         +-- DownloadFailed        a URL that could not be fetched, or not whole
         +-- StreamFailed          a streaming link that cannot be made or taken
+        +-- StorageFailed         a file or folder that the system will not make, write or remove
 
 Messages are built here from the fields, say where and what to do, and hold no secrets.
 """
@@ -45,6 +46,7 @@ __all__ = [
     "PortMissing",
     "SessionIdInvalid",
     "SessionNotFound",
+    "StorageFailed",
     "StreamFailed",
     "TimeLimitExceeded",
 ]
@@ -55,6 +57,10 @@ class PenstockError(Exception):
 
     code: ClassVar[str] = "penstock-error"
     status: ClassVar[int] = 500
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # The default would call the class with the finished message alone; an error must survive pickling.
+        return _rebuild, (type(self), self.args, self.__dict__)
 
 
 class _Finding(Protocol):
@@ -137,10 +143,6 @@ class DropError(PenstockError):
         self.uid = uid
         self.reason = reason
         super().__init__(f"drop {uid}: {reason}")
-
-    def __reduce__(self) -> tuple[object, ...]:
-        # The default would call the class with the finished message alone; an error must survive pickling.
-        return _rebuild, (type(self), self.args, self.__dict__)
 
 
 def _rebuild(cls: type[Exception], args: tuple[object, ...], fields: dict[str, object]) -> Exception:
@@ -255,3 +257,18 @@ class StreamFailed(DropError):
     """A streaming link that cannot be made, or that nobody takes."""
 
     code = "stream-failed"
+
+
+class StorageFailed(DropError):
+    """A file or folder that the operating system will not make, write, read or remove.
+
+    Attributes:
+        path: what was to be touched.
+    """
+
+    code = "storage-failed"
+    status = 507
+
+    def __init__(self, uid: str, path: str, reason: str) -> None:
+        super().__init__(uid, f"{path}: {reason}")
+        self.path = path

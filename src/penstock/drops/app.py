@@ -77,7 +77,10 @@ class AppDrop(Drop):
         Raises:
             PortMissing: there are fewer.
         """
-        for side, least, links in (("input", inputs, self.input_links), ("output", outputs, self.output_links)):
+        for side, least, links in (
+            ("input", inputs, self.input_links),
+            ("output", outputs, self.output_links),
+        ):
             if len(links) < least:
                 raise PortMissing(
                     self.uid, f"{type(self).__name__} needs {least} {side}(s), the graph links {len(links)}"

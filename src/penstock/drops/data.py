@@ -7,13 +7,13 @@ A subclass gives four things: `_append` (keep some bytes), `_reader` (a binary f
 
 import threading
 import zlib
-from collections.abc import Callable
-from typing import IO, TYPE_CHECKING, BinaryIO, ClassVar, cast
+from collections.abc import Callable, Mapping
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, ClassVar, cast
 
 from penstock.drops.base import Drop, Linked, Side, Site
 from penstock.drops.ports import Parameter
 from penstock.engine.states import DropState
-from penstock.errors import DropNotReadable
+from penstock.errors import DropNotReadable, DropNotWritable
 
 if TYPE_CHECKING:
     from penstock.drops.app import AppDrop
@@ -50,11 +50,16 @@ class DataDrop(Drop):
     content_keys: ClassVar[tuple[str, ...]] = ()
     """Keys of a graph by which single drops of this class come with content; see `needs_settling`."""
 
+    holds_bytes: ClassVar[bool] = True
+    """Whether a complete drop of this class has content that can be read as bytes."""
+
     ends_session: ClassVar[bool] = False
     """Whether the session is over when a drop of this class completes."""
 
     persist = Parameter(bool, False, "keep the data after the session")
     expectedSize = Parameter(int, -1, "bytes after which the data is complete; -1 unknown")  # noqa: N815
+    expireAfterUse = Parameter(bool, False, "remove the data when its last consumer has ended")  # noqa: N815
+    lifespan = Parameter(float, -1.0, "seconds after completion at which the data expires; -1 never")
 
     def __init__(self, site: Site, index: int) -> None:
         super().__init__(site, index)
@@ -62,11 +67,18 @@ class DataDrop(Drop):
         self._written_bytes = 0
         self._readers = 0
 
+    @classmethod
+    def needs_settling(cls, fields: Mapping[str, Any]) -> bool:  # Any: whatever JSON the graph's author wrote
+        """Whether completing takes work for a drop with these fields; asked once per drop."""
+        del fields  # subclasses look at them
+        return cls.settles
+
     # What subclasses give
 
     def _append(self, data: memoryview) -> None:
         """Keep some bytes behind those kept before; called under the drop's lock."""
-        raise DropNotReadable(self.uid, f"{type(self).__name__} takes no bytes")
+        del data
+        raise DropNotWritable(self.uid, f"{type(self).__name__} takes no bytes")
 
     def _reader(self) -> BinaryIO:
         """Return a binary file over the whole content, at position 0; the caller closes it."""
@@ -78,7 +90,10 @@ class DataDrop(Drop):
         return f"null://localhost/{self.site.session_id}/{self.uid}"
 
     def settle(self) -> None:
-        """Finish what completing takes: close files, make what was never written. Called once, on any thread."""
+        """Finish what completing takes: close files, make what was never written; on any thread."""
+
+    def release(self) -> None:
+        """Let go of open files: the data will never be complete. A second call does nothing."""
 
     def discard(self) -> None:
         """Forget what was written, before its only producer tries again."""
@@ -118,8 +133,10 @@ class DataDrop(Drop):
         self.site.writing(self.index)
         with self._lock:
             self._append(view)
+            before = self._written_bytes
             self._written_bytes += view.nbytes
-            full = 0 <= self.expectedSize <= self._written_bytes
+            # Of several producers exactly one crosses the mark.
+            full = before < self.expectedSize <= self._written_bytes
         self.site.written(self.index, view)
         if full and self.status <= DropState.WRITING:
             self.complete()
@@ -138,7 +155,13 @@ class DataDrop(Drop):
         """
         if self.status != DropState.COMPLETED:
             raise DropNotReadable(self.uid, f"is {self.status.name}, only COMPLETED data can be read")
-        return Reader(self)
+        file = self._reader()
+        self._count_readers(1)
+        return Reader(file, lambda: self._count_readers(-1))
+
+    def _count_readers(self, more: int) -> None:
+        with self._lock:
+            self._readers += more
 
     def read(self) -> bytes:
         """Return the whole content.
@@ -161,7 +184,7 @@ class DataDrop(Drop):
 
     @property
     def checksum(self) -> int:
-        """The CRC of the content, computed when asked for: CRC32C where google-crc32c is installed, else CRC32."""
+        """The CRC of the content, computed when asked for; `checksum_type` says which."""
         crc, extend = 0, _crc_extend()[1]
         with self.open() as reader:
             while chunk := reader.read(CHUNK_BYTES):
@@ -170,27 +193,29 @@ class DataDrop(Drop):
 
     @property
     def checksum_type(self) -> str:
-        """Which CRC `checksum` is: "CRC_32C" or "CRC_32"."""
+        """Which CRC `checksum` is: "CRC_32C" where google-crc32c is installed, else "CRC_32"."""
         return _crc_extend()[0]
 
 
 def _crc_extend() -> tuple[str, Callable[[int, bytes], int]]:
     try:
-        from google_crc32c import extend  # noqa: PLC0415  optional: extra "checksum"
+        from google_crc32c import extend  # optional: extra "checksum"
     except ImportError:
         return "CRC_32", lambda crc, chunk: zlib.crc32(chunk, crc)
     return "CRC_32C", extend
 
 
 class Reader:
-    """A binary file over the content of one data drop; counts as a reader until closed."""
+    """A binary file over the content of one data drop; counts as a reader until closed. One thread only.
 
-    def __init__(self, drop: DataDrop) -> None:
-        self._drop = drop
-        self._file: IO[bytes] = drop._reader()
-        self._open = True
-        with drop._lock:
-            drop._readers += 1
+    Args:
+        file: over the content; closed with this object.
+        closed: called once, when reading has ended.
+    """
+
+    def __init__(self, file: IO[bytes], closed: Callable[[], None]) -> None:
+        self._file = file
+        self._closed: Callable[[], None] | None = closed
 
     def read(self, size: int = -1) -> bytes:
         """Return at most `size` bytes, all that is left by default, b"" at the end."""
@@ -198,11 +223,10 @@ class Reader:
 
     def close(self) -> None:
         """End reading; a second call does nothing."""
-        if self._open:
-            self._open = False
+        if self._closed is not None:
+            closed, self._closed = self._closed, None
             self._file.close()
-            with self._drop._lock:
-                self._drop._readers -= 1
+            closed()
 
     def __enter__(self) -> "Reader":
         return self

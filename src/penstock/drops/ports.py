@@ -20,7 +20,15 @@ from penstock.errors import ParameterInvalid
 if TYPE_CHECKING:
     from penstock.drops.base import Drop
 
-__all__ = ["PORT_USAGES", "Argument", "Parameter", "boolean", "declared_parameters", "integer", "parse_arguments"]
+__all__ = [
+    "PORT_USAGES",
+    "Argument",
+    "Parameter",
+    "boolean",
+    "declared_parameters",
+    "integer",
+    "parse_arguments",
+]
 
 T = TypeVar("T")
 

@@ -92,6 +92,8 @@ class Flow:
         self.ready: list[int] = []
         self.changes: list[int] = []
         self.closed = False
+        self._ending = False
+        self._settling = 0
         self._kinds = wiring.kinds
         self._before = wiring.before
         self._after = wiring.after
@@ -192,7 +194,7 @@ class Flow:
                             self._decide(consumer)
                         else:
                             ready(consumer)
-        if self._odd:
+        if self._odd or self._ending:
             self._work_off()
 
     def app_failed(self, app: int) -> None:
@@ -255,6 +257,11 @@ class Flow:
 
     # Questions
 
+    @property
+    def over(self) -> bool:
+        """Whether the session was ended (cancelled, concluded, or by an EndDrop) and no data is left to settle."""
+        return self.closed and not self._settling
+
     def leaves_have_ended(self) -> bool:
         """Whether every drop with nothing after it has ended."""
         return self.closed or all(self.state[i] > _WRITING for i, row in enumerate(self._after) if not row)
@@ -275,8 +282,9 @@ class Flow:
 
     def _complete_or_settle(self, data: int) -> None:
         if self._special[data] & _SETTLES:
-            if self.execution[data] == _NOT_RUN:  # for data: not being settled yet
+            if self.execution[data] == _NOT_RUN:  # the byte has no meaning for data but this: it is settling
                 self.execution[data] = _RUNNING
+                self._settling += 1
                 self.ready.append(data)
         else:
             self._end_data(data, _COMPLETED)
@@ -322,9 +330,12 @@ class Flow:
         self.state[data] = state
         self.changes.append(data)
         special = self._special[data]
+        if self.execution[data]:
+            self.execution[data] = _NOT_RUN
+            self._settling -= 1
         if special & _ENDS and state == _COMPLETED:
-            self._close(_SKIPPED, _APP_SKIPPED)
-        elif not special & _EXTERNAL:
+            self._ending = True
+        if not special & _EXTERNAL:
             self._odd.append((data, state))
 
     def _work_off(self) -> None:
@@ -337,6 +348,9 @@ class Flow:
             else:
                 for app in self._after[index]:
                     self._input_ended(app, state)
+        if self._ending and not self.closed:
+            # All that ended together with the EndDrop has been told: its results count. The rest is skipped.
+            self._close(_SKIPPED, _APP_SKIPPED)
 
     def _producer_ended(self, data: int, state: int) -> None:
         if state == _SKIPPED:
@@ -366,13 +380,17 @@ class Flow:
             self._decide(app)
 
     def _close(self, state: int, execution: int) -> None:
+        """End all that is open, but for data that only has to settle when an EndDrop ends the session."""
         for i in self._open():
+            is_app = self._kinds[i] == APP
+            if not is_app and self.execution[i] and state == _SKIPPED:
+                continue
             self.state[i] = state
-            if self._kinds[i] == APP:
-                self.execution[i] = execution
+            self.execution[i] = execution if is_app else _NOT_RUN
             self.changes.append(i)
         self.closed = True
-        self.ready.clear()
+        self.ready = [i for i in self.ready if self.state[i] <= _WRITING]
+        self._settling = self._settling if state == _SKIPPED else 0
         self._odd.clear()
 
     def _open(self) -> Iterator[int]:

@@ -45,7 +45,7 @@ def read_rules(graph: Graph, wiring: Wiring) -> tuple[Rules, list[Problem]]:
     """Collect the rules of all drops, and tell which are out of range."""
     reader = _RuleReader(graph, wiring)
     for i, values in enumerate(map(_ALL, graph.drops)):
-        if values != _NONE and values != _COMMON:  # noqa: PLR1714  two comparisons are cheaper than a look into a tuple
+        if values != _NONE and values != _COMMON:
             reader.read(i)
     return reader.rules, reader.problems
 

@@ -104,6 +104,10 @@ def read_source(source: str | Path | bytes | Sequence[Mapping[str, Any]]) -> tup
         return None, [problem for problem in exc.problems if isinstance(problem, Problem)]
 
 
+# Parameters of every drop: their ranges are the rules' business (`graph.rules`).
+_COMMON = frozenset({*declared_parameters(AppDrop), *declared_parameters(DataDrop)})
+
+
 class _Classes:
     """Finds the class of every drop, each name looked up once, and checks what classes can check."""
 
@@ -112,13 +116,13 @@ class _Classes:
         self.classes: list[type[Drop]] = []
         self._graph = graph
         self._wiring = wiring
-        self._known: dict[tuple[str | None, int], int] = {}
+        self._known: tuple[dict[str | None, int], ...] = ({}, {}, {})  # by kind of drop
         self._wrong: dict[tuple[str, int], Unresolvable] = {}
         self._members: list[list[int]] | None = None
         self._hooked = False
         known = self._known
         self.class_of: list[int] = [
-            number if (number := known.get((spec.dropclass, kind))) is not None else self._look_up(i)
+            number if (number := known[kind].get(spec.dropclass)) is not None else self._look_up(i)
             for i, (spec, kind) in enumerate(zip(graph.drops, wiring.kinds, strict=True))
         ]
         for number, cls in enumerate(self.classes):
@@ -128,20 +132,20 @@ class _Classes:
         spec, kind = self._graph.drops[index], self._wiring.kinds[index]
         name = spec.class_name
         key = (name or f"storage {spec.storage}", kind)
-        if key not in self._known and key not in self._wrong:
+        if key[0] not in self._known[kind] and key not in self._wrong:
             try:
                 cls = self._resolve(name, spec.storage or "", kind)
             except Unresolvable as exc:
                 self._wrong[key] = exc
             else:
-                self._known[key] = len(self.classes)
+                self._known[kind][key[0]] = len(self.classes)
                 self.classes.append(cls)
         if key in self._wrong:
             if name or kind != APP:  # an app without a class is told about by the graph's own check
                 reason, path = self._wrong[key], f"/{self._graph.place(index)}/dropclass"
                 self.problems.append(Problem("PS206", str(reason), spec.key, path, reason.hint))
             return -1
-        return self._known[key]
+        return self._known[kind][key[0]]
 
     def _resolve(self, name: str, storage: str, kind: int) -> type[Drop]:
         if not self._hooked:
@@ -161,7 +165,11 @@ class _Classes:
     def _check_members(self, number: int, cls: type[Drop]) -> None:
         """Convert the declared parameters of each drop once, so that mistakes come before the run."""
         text = self._graph.text
-        checked = [p for p in declared_parameters(cls) if p.kind is not str and f'"{p.name}"'.encode() in text]
+        checked = [
+            parameter
+            for parameter in declared_parameters(cls)
+            if parameter.kind is not str and parameter not in _COMMON and f'"{parameter.name}"'.encode() in text
+        ]
         own_check = getattr(cls, "check", None)
         if not checked and own_check is None:
             return

@@ -34,3 +34,31 @@ STORAGES = {
 for _name, (_target, _home) in _DATA.items():
     for _prefix in (f"dlg.data.drops.{_home}", "dlg.data.drops", "dlg.drop"):
         ALIASES[f"{_prefix}.{_name}"] = f"penstock.drops.{_target}"
+
+# Home in the ecosystem -> module here -> class names, "Old=New" where they differ.
+_APPS = {
+    "simple": {
+        "basic": "CopyApp SleepApp SleepAndCopyApp NullBarrierApp HelloWorldApp ListAppendThrashingApp",
+        "retrieve": "UrlRetrieveApp",
+        "arrays": "RandomArrayApp AverageArraysApp ArrayGatherApp GenericNpyGatherApp GenericNpyScatterApp",
+        "flow": "SimpleBranch Branch GenericScatterApp GenericGatherApp DictGatherApp PickOne",
+    },
+    "pyfunc": {"python": "PyFuncApp PyMemberApp=PyFuncApp"},
+    "bash_shell_app": {
+        "shell": "BashShellApp",
+        "streaming": "StreamingOutputBashApp StreamingInputBashApp StreamingInputOutputBashApp",
+    },
+    "crc": {"basic": "CRCApp=CrcApp CRCStreamApp=CrcStreamApp"},
+    "branch": {"flow": "BranchAppDrop=BranchApp"},
+}
+for _home, _modules in _APPS.items():
+    for _module, _names in _modules.items():
+        for _pair in _names.split():
+            _old, _, _new = _pair.partition("=")
+            for _prefix in (f"dlg.apps.{_home}", "dlg.apps"):
+                ALIASES[f"{_prefix}.{_old}"] = f"penstock.apps.{_module}:{_new or _old}"
+
+# The bare bases: an app that does nothing but pass on that its inputs have ended.
+_BASES = "app_base.BarrierAppDROP app_base.InputFiredAppDROP app_base.AppDROP simple.DALiuGEApp simple.NullBarrierApp"
+for _name in (*(f"dlg.apps.{_base}" for _base in _BASES.split()), "dlg.drop.BarrierAppDROP"):
+    ALIASES[_name] = "penstock.apps.basic:NullBarrierApp"

@@ -2,9 +2,9 @@
 """Run a graph here and now, and what is left afterwards."""
 
 import hashlib
-import stat
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +103,9 @@ class RunResult:
         for i, state in enumerate(flow.state):
             if state == DropState.COMPLETED and not flow.is_app(i):
                 drop = self._session.drop(i)
-                if isinstance(drop, DataDrop) and drop.holds_bytes and drop.exists():
-                    yield drop.uid, {"url": drop.url, **_digest(drop)}
+                if isinstance(drop, DataDrop) and drop.holds_bytes:
+                    with suppress(DropNotReadable):  # a device, a pipe, or removed since
+                        yield drop.uid, {"url": drop.url, **_digest(drop)}
 
     def as_json(self) -> dict[str, Any]:
         """Return what `penstock run --json` prints, without outputs."""

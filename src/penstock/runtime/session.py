@@ -98,7 +98,7 @@ class Session:
 
         A session that cannot go on, because what is left waits for somebody outside, ends as well.
         """
-        if not self._runner.wait(lambda: self.flow.closed, timeout_s):
+        if not self._runner.wait(lambda: self.flow.over, timeout_s):
             return False
         with self._runner.lock:
             if self.state is SessionState.RUNNING:

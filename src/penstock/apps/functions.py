@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finding the function that a graph names (`func_name`) or brings along (`func_code`).
+
+    find_function     imports, compiles, unpickles: where user code may run
+    check_function    looks without running any of it: at deploy, inside a manager
+
+Forms of `func_name`: `module.function`, `package.module.Class`, `Class.__init__`, `Class.member`, a builtin.
+Forms of `func_code`: source text with one or more functions, a bare lambda, base64 of a dill pickle.
+"""
+
+import ast
+import base64
+import binascii
+import builtins
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from importlib.machinery import PathFinder
+from typing import Any
+
+from penstock.apps.stock import STOCK
+from penstock.errors import ClassNotFound
+
+__all__ = ["check_function", "find_function", "is_constructor"]
+
+Function = Callable[..., Any]  # Any: users' functions take and give anything
+
+_CONSTRUCTORS = ("__init__", "__class__", "__new__")
+
+
+def is_constructor(name: str) -> bool:
+    """Whether `name` means making an object of the class before its last dot."""
+    return name.rpartition(".")[2] in _CONSTRUCTORS
+
+
+def find_function(uid: str, name: str, code: str | bytes = "") -> Function:
+    """Return the function.
+
+    Args:
+        uid: of the drop, for messages.
+        name: `func_name`; with code it may be empty.
+        code: `func_code`; empty for a function that is imported.
+    Raises:
+        ClassNotFound: there is no such function, or its module or code fails.
+    """
+    if isinstance(code, str) and not code.strip():
+        return _imported(uid, name)
+    if isinstance(code, str) and (tree := _parsed(code)) is not None:
+        return _from_source(uid, name, code, tree)
+    return _unpickled(uid, name, code)
+
+
+def check_function(uid: str, name: str, code: str | bytes = "") -> None:
+    """Refuse what certainly cannot be found, without running user code.
+
+    Raises:
+        ClassNotFound: no such module, no such name in a loaded module, or code that is neither Python nor
+            base64, or does not define the name.
+    """
+    if isinstance(code, str) and not code.strip():
+        _check_import(uid, name)
+    elif isinstance(code, str) and (tree := _parsed(code)) is not None:
+        if not isinstance(tree, ast.Expression):
+            _function_name(uid, name, _defined(tree))
+    else:
+        _decoded(uid, name, code)
+
+
+# Code that the graph brings along
+
+
+def _parsed(code: str) -> ast.Module | ast.Expression | None:
+    """Return the syntax tree of source text that holds a function; None if it is something else."""
+    text = code.strip()
+    try:
+        expression = ast.parse(text, mode="eval")
+        return expression if isinstance(expression.body, ast.Lambda) else None
+    except (SyntaxError, ValueError):
+        pass
+    try:
+        return ast.parse(text)
+    except (SyntaxError, ValueError):
+        return None
+
+
+def _defined(tree: ast.Module) -> list[str]:
+    """Return the names that source text certainly defines at its top level, functions and classes last."""
+    named = [
+        target.id
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    ]
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    return named + [node.name for node in tree.body if isinstance(node, kinds)]
+
+
+def _function_name(uid: str, name: str, defined: list[str]) -> str:
+    wanted = name.rpartition(".")[2]
+    if wanted in defined:
+        return wanted
+    if not wanted and defined:
+        return defined[-1]
+    raise ClassNotFound(uid, name or "func_code", f"func_code defines {', '.join(defined) or 'no function'}")
+
+
+def _from_source(uid: str, name: str, code: str, tree: ast.Module | ast.Expression) -> Function:
+    scope: dict[str, Any] = {"__name__": f"func_code of {uid}"}  # Any: what the source puts there
+    try:
+        if isinstance(tree, ast.Expression):
+            function: Function = eval(compile(code.strip(), f"<func_code of {uid}>", "eval"), scope)  # noqa: S307
+            return function
+        exec(compile(code.strip(), f"<func_code of {uid}>", "exec"), scope)  # noqa: S102  what func_code is for
+    except Exception as exc:  # user code may raise anything; translated once, here
+        raise ClassNotFound(uid, name or "func_code", f"func_code fails: {exc!r}") from exc
+    found = scope[_function_name(uid, name, _defined(tree))]
+    return _callable(uid, name, found)
+
+
+def _decoded(uid: str, name: str, code: str | bytes) -> bytes:
+    try:
+        content = base64.b64decode(code, validate=True)
+    except (binascii.Error, ValueError) as exc:
+        raise ClassNotFound(
+            uid, name or "func_code", f"func_code is {_syntax_problem(code)}, nor base64"
+        ) from exc
+    if not content.startswith(b"\x80"):
+        raise ClassNotFound(uid, name or "func_code", "func_code is base64, but not of a pickle")
+    return content
+
+
+def _syntax_problem(code: str | bytes) -> str:
+    try:
+        ast.parse(code.strip())
+    except (SyntaxError, ValueError) as exc:
+        return f"no Python ({exc})"
+    return "no function"
+
+
+def _unpickled(uid: str, name: str, code: str | bytes) -> Function:
+    import dill
+
+    content = _decoded(uid, name, code)
+    try:
+        found = dill.loads(content)  # noqa: S301  what func_code is for
+    except Exception as exc:  # a pickle may run anything; translated once, here
+        raise ClassNotFound(uid, name or "func_code", f"func_code cannot be unpickled: {exc!r}") from exc
+    found_name, wanted = getattr(found, "__name__", ""), name.rpartition(".")[2]
+    if wanted and found_name not in (wanted, "<lambda>"):
+        raise ClassNotFound(uid, name, f"func_code holds {found_name or type(found).__name__}")
+    return _callable(uid, name, found)
+
+
+# Functions that are imported
+
+
+def _callable(uid: str, name: str, found: Any) -> Function:  # Any: whatever stands under that name
+    if not callable(found):
+        raise ClassNotFound(uid, name, f"it is a {type(found).__name__}, which cannot be called")
+    function: Function = found
+    return function
+
+
+def _path(uid: str, name: str) -> list[str]:
+    parts = name.strip().split(".")
+    if not all(part.isidentifier() for part in parts):
+        raise ClassNotFound(uid, name, "write module.function, or the name of a builtin")
+    return parts[:-1] if len(parts) > 1 and is_constructor(name) else parts
+
+
+def _is_builtin(parts: list[str]) -> bool:
+    """Whether the path begins at a builtin; modules may be called like one, so look one step further."""
+    found = getattr(builtins, parts[0], None)
+    return found is not None and (len(parts) == 1 or hasattr(found, parts[1]))
+
+
+def _imported(uid: str, name: str) -> Function:
+    if name in STOCK:
+        return STOCK[name]
+    parts = _path(uid, name)
+    if _is_builtin(parts):
+        return _callable(uid, name, _attributes(uid, name, builtins, parts))
+    if len(parts) == 1:
+        raise ClassNotFound(uid, name, "it is no builtin and names no module; write module.function")
+    last_problem: ImportError | None = None
+    for length in range(len(parts) - 1, 0, -1):
+        module_name = ".".join(parts[:length])
+        try:
+            module = importlib.import_module(module_name)
+        except ImportError as exc:
+            # "a.b is not a package" and "no module a.b" may mean that b is a class in a: look there next.
+            if length == 1 or not (isinstance(exc, ModuleNotFoundError) and _names_prefix(exc, module_name)):
+                raise ClassNotFound(uid, name, f"module {module_name}: {exc}") from exc
+            last_problem = last_problem or exc
+            continue
+        except Exception as exc:  # a module's own code may raise anything; translated once, here
+            raise ClassNotFound(uid, name, f"module {module_name} fails: {exc!r}") from exc
+        return _callable(uid, name, _attributes(uid, name, module, parts[length:]))
+    raise ClassNotFound(uid, name, str(last_problem))  # pragma: no cover  the loop returns or raises
+
+
+def _names_prefix(exc: ModuleNotFoundError, module_name: str) -> bool:
+    """Whether the module that is missing is the one asked for, or a package above it: not one it imports."""
+    return exc.name is not None and (module_name == exc.name or module_name.startswith(f"{exc.name}."))
+
+
+def _attributes(uid: str, name: str, found: Any, parts: list[str]) -> Any:  # Any: module, class, function
+    for part in parts:
+        try:
+            found = getattr(found, part)
+        except AttributeError as exc:
+            raise ClassNotFound(uid, name, f"{getattr(found, '__name__', found)} has no {part}") from exc
+    return found
+
+
+def _check_import(uid: str, name: str) -> None:
+    if name in STOCK:
+        return
+    parts = _path(uid, name)
+    if _is_builtin(parts):
+        _attributes(uid, name, builtins, parts)
+        return
+    if len(parts) == 1:
+        raise ClassNotFound(uid, name, "it is no builtin and names no module; write module.function")
+    loaded = next((n for n in range(len(parts) - 1, 0, -1) if ".".join(parts[:n]) in sys.modules), 0)
+    module = sys.modules.get(".".join(parts[:loaded])) if loaded else None
+    if module is None:
+        if importlib.util.find_spec(parts[0]) is None:
+            raise ClassNotFound(uid, name, f"there is no module {parts[0]}")
+    elif not hasattr(module, parts[loaded]) and not _is_submodule(module, parts[: loaded + 1]):
+        raise ClassNotFound(uid, name, f"{module.__name__} has no {parts[loaded]}")
+
+
+def _is_submodule(module: Any, parts: list[str]) -> bool:  # Any: a module may be any object
+    path = getattr(module, "__path__", None)
+    # PathFinder looks at files only; find_spec would run the packages on the way.
+    return path is not None and PathFinder.find_spec(".".join(parts), list(path)) is not None

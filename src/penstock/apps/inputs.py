@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which inputs of an app can be read, and what stands on a named port.
+
+An input may be unreadable although the app runs: it was skipped (`block_skip`), or it failed below the
+app's error threshold. Such an input counts as not given.
+"""
+
+from collections.abc import Callable
+from typing import cast
+
+from penstock.apps.plain import load_plain
+from penstock.drops.app import AppDrop
+from penstock.drops.base import Linked
+from penstock.drops.data import DataDrop
+from penstock.drops.encodings import encoding_named, load_value
+from penstock.drops.null import NullDrop
+from penstock.engine.states import DropState
+
+__all__ = ["load_input", "number_from_port", "port_link", "readable_drops", "readable_links"]
+
+
+def readable_links(app: AppDrop) -> list[Linked]:
+    """Return the inputs that are COMPLETED and hold data; pure events hold none."""
+    return [
+        link
+        for link in app.input_links
+        if not isinstance(link.drop, NullDrop) and link.drop.status == DropState.COMPLETED
+    ]
+
+
+def readable_drops(app: AppDrop) -> list[DataDrop]:
+    """Return the drops of the readable inputs, in the order of the graph."""
+    return [cast("DataDrop", link.drop) for link in readable_links(app)]
+
+
+def port_link(app: AppDrop, name: str) -> Linked | None:
+    """Return the first readable input on the port `name`; a loop may link several, of which one has run."""
+    return next((link for link in readable_links(app) if link.port == name), None)
+
+
+def number_from_port(app: AppDrop, name: str, kind: Callable[[float], float], default: float) -> float:
+    """Return the number on the port `name`, else the app's own field of that name, else `default`.
+
+    Content that is no single number gives `default`.
+    """
+    link = port_link(app, name)
+    value = app.field(name) if link is None else load_plain(cast("DataDrop", link.drop))
+    try:
+        # numpy's single numbers pass through float() too, and so does text.
+        return kind(float(value))  # type: ignore[arg-type]  # what is not a number raises TypeError
+    except (TypeError, ValueError, OverflowError):
+        return default
+
+
+def load_input(drop: DataDrop, encoding: str) -> object:
+    """Return the value of an input as `load_value` does, with two habits of the ecosystem's graphs.
+
+    Empty content, which is how events look, is None where the encoding reads values; and a drop without a
+    path, on a port that wants one, holds the path as text.
+
+    Raises:
+        EncodingFailed: the content is not of that kind.
+    """
+    name = encoding_named(drop.uid, encoding)
+    if name == "path" and getattr(drop, "path", None) is None:
+        return load_value(drop, "utf-8")
+    if name in ("pickle", "dill", "eval") and drop.size == 0 and not drop.read():
+        return None
+    return load_value(drop, name)

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Data in the memory of the process that runs the session.
+
+A large piece is kept as it came, without a copy where it is `bytes`; small ones are gathered, so that a
+million writes of ten bytes stay cheap. The first reader joins the pieces, all later ones share the result.
+"""
+
+import io
+import os
+import socket
+from collections.abc import Mapping
+from typing import Any, BinaryIO, ClassVar
+from urllib.parse import quote
+
+from penstock.drops.base import Site
+from penstock.drops.data import DataDrop
+from penstock.drops.ports import Parameter
+from penstock.drops.pydata import content_of, find_pydata
+from penstock.errors import DropNotReadable
+
+__all__ = ["MemoryDrop"]
+
+_SMALL_BYTES = 1 << 12
+_GATHERED_BYTES = 1 << 16
+
+
+class MemoryDrop(DataDrop):
+    """Bytes in memory; where the graph gives `pydata` and no producer writes, that is the content."""
+
+    content_keys: ClassVar[tuple[str, ...]] = ("pydata",)
+    scheme: ClassVar[str] = "mem"
+
+    expireAfterUse = Parameter(bool, True, "free the memory when the last consumer has ended")  # noqa: N815
+
+    def __init__(self, site: Site, index: int) -> None:
+        super().__init__(site, index)
+        self._pieces: list[bytes | bytearray] = []
+        self._gone = False
+
+    @classmethod
+    def needs_settling(cls, fields: Mapping[str, Any]) -> bool:  # Any: whatever JSON the graph's author wrote
+        """Whether the graph gives this drop content of its own."""
+        data = find_pydata(fields)
+        return data is not None and data.has_content
+
+    def settle(self) -> None:
+        """Take the content that the graph gives, unless producers wrote some."""
+        with self._lock:
+            if self._written_bytes or self._gone:
+                return
+            content = self._own_content()
+            if not content:
+                return
+            self._pieces = [content]
+            self._written_bytes = len(content)
+        self.site.written(self.index, memoryview(content))
+
+    def _own_content(self) -> bytes:
+        """Return what this drop holds when nobody writes to it."""
+        data = find_pydata(self.fields)
+        return b"" if data is None else content_of(self.uid, data)
+
+    @property
+    def url(self) -> str:
+        """Host, process and name; the data cannot be reached from elsewhere."""
+        place = f"{socket.gethostname()}/{os.getpid()}"
+        return f"{self.scheme}://{place}/{quote(self.site.session_id, '')}/{quote(self.uid, '')}"
+
+    def _append(self, data: memoryview) -> None:
+        last = self._pieces[-1] if self._pieces else b""
+        if data.nbytes >= _SMALL_BYTES:
+            self._pieces.append(_kept(data))
+        elif isinstance(last, bytearray) and len(last) < _GATHERED_BYTES:
+            last += data
+        else:
+            self._pieces.append(bytearray(data))
+
+    def _reader(self) -> BinaryIO:
+        with self._lock:
+            if self._gone:
+                raise DropNotReadable(self.uid, "was deleted; set persist to keep the data")
+            if len(self._pieces) != 1 or isinstance(self._pieces[0], bytearray):
+                self._pieces = [b"".join(self._pieces)]
+            return io.BytesIO(self._pieces[0])  # shares the bytes; a copy is made only by who writes
+
+    def discard(self) -> None:
+        """Forget what was written, before its only producer tries again."""
+        with self._lock:
+            self._pieces = []
+            self._written_bytes = 0
+
+    def delete(self) -> None:
+        """Free the memory; readers that are open now keep what they read."""
+        with self._lock:
+            self._pieces = []
+            self._gone = True
+
+    def exists(self) -> bool:
+        """Whether the data was not deleted yet."""
+        return not self._gone
+
+
+def _kept(data: memoryview) -> bytes:
+    whole = data.obj
+    if type(whole) is bytes and len(whole) == data.nbytes:
+        return whole  # nobody can change it, so it need not be copied
+    return bytes(data)
