@@ -22,17 +22,15 @@ if TYPE_CHECKING:
     from penstock.drops.data import DataDrop
     from penstock.drops.ports import Parameter
     from penstock.graph.spec import Graph
-    from penstock.runtime.folder import Folder
     from penstock.runtime.result import RunResult, run
 
 __version__ = "0.1.0"
 
-__all__ = ["AppDrop", "DataDrop", "Folder", "Graph", "Parameter", "RunResult", "__version__", "errors", "run"]
+__all__ = ["AppDrop", "DataDrop", "Graph", "Parameter", "RunResult", "__version__", "errors", "run"]
 
 _HOMES = {
     "AppDrop": "penstock.drops.app",
     "DataDrop": "penstock.drops.data",
-    "Folder": "penstock.runtime.folder",
     "Graph": "penstock.graph.spec",
     "Parameter": "penstock.drops.ports",
     "RunResult": "penstock.runtime.result",

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Settings", "child_environment"]
+__all__ = ["RESERVED", "Settings", "child_environment"]
+
+RESERVED = ".penstock"
+"""The part of a session's folder that is the session's own; no drop may live in it."""
 
 
 @dataclass(frozen=True)

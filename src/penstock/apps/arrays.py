@@ -5,7 +5,7 @@ numpy is imported in the functions that need it: importing it costs more time th
 """
 
 import pickle
-from typing import TYPE_CHECKING, Any
+from typing import ClassVar, TYPE_CHECKING, Any
 
 from penstock.apps.inputs import number_from_port, readable_drops
 from penstock.apps.plain import PICKLE_PROTOCOL
@@ -38,6 +38,8 @@ class RandomArrayApp(AppDrop):
     `size`, `low` and `high` may come through ports. Floats are `(random + low) * high`, as graphs expect.
     """
 
+    libraries: ClassVar[tuple[str, ...]] = ("numpy",)
+
     integer = Parameter(boolean, True, "whole numbers instead of floats")
 
     def run(self) -> None:
@@ -58,6 +60,8 @@ class RandomArrayApp(AppDrop):
 
 class AverageArraysApp(AppDrop):
     """Write the mean or median over the items of all pickled inputs, along the first axis."""
+
+    libraries: ClassVar[tuple[str, ...]] = ("numpy",)
 
     method = Parameter(str, "mean", "mean or median")
 
@@ -82,6 +86,8 @@ class AverageArraysApp(AppDrop):
 
 class ArrayGatherApp(AppDrop):
     """Write one list, pickled, of what the inputs hold; bytes that are no pickle stay bytes."""
+
+    libraries: ClassVar[tuple[str, ...]] = ("numpy", "dill")
 
     def run(self) -> None:
         import dill
@@ -121,6 +127,8 @@ def _axes(value: Any) -> Axes:  # Any: JSON as the graph's author wrote it
 class GenericNpyGatherApp(AppDrop):
     """Join npy arrays into one: add, multiply, maximum, minimum; or sum, prod, max, min each one first."""
 
+    libraries: ClassVar[tuple[str, ...]] = ("numpy",)
+
     function = Parameter(str, "sum", "sum, prod, max, min, add, multiply, maximum or minimum")
     reduce_axes: Parameter[Axes] = Parameter(
         _axes, None, "the axes that sum, prod, max and min take away; all by default"
@@ -155,6 +163,8 @@ class GenericNpyGatherApp(AppDrop):
 
 class GenericNpyScatterApp(AppDrop):
     """Split each npy input into `num_of_copies` parts, one per output, along `scatter_axes`."""
+
+    libraries: ClassVar[tuple[str, ...]] = ("numpy",)
 
     num_of_copies = Parameter(int, 1, "parts per input")
     scatter_axes: Parameter[Axes] = Parameter(_axes, (0,), "one axis per input")

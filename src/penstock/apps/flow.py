@@ -9,7 +9,7 @@ PickOne                                the first item, and the rest for the next
 
 import pickle
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import ClassVar, TYPE_CHECKING, Any, cast
 
 from penstock.apps.basic import copy_all
 from penstock.apps.inputs import port_link, readable_drops
@@ -109,6 +109,8 @@ def _truth(result: Any) -> bool:  # Any: users' values
 class GenericScatterApp(AppDrop):
     """Split one array-like input into parts of nearly equal length; write one, pickled, to each output."""
 
+    libraries: ClassVar[tuple[str, ...]] = ("numpy",)
+
     num_of_copies = Parameter(int, 0, "the number of parts; as many as outputs if the graph does not say")
     element = Parameter(boolean, False, "write the first item of each part instead of the part")
 
@@ -157,6 +159,8 @@ class DictGatherApp(AppDrop):
 
 class PickOne(AppDrop):
     """Write the first item of the input; outputs (drops or ports) named `rest_array` get all the others."""
+
+    libraries: ClassVar[tuple[str, ...]] = ("numpy",)
 
     def run(self) -> None:
         self.need(inputs=1)

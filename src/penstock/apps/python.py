@@ -6,7 +6,7 @@ to several outputs: `results.py`.
 """
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import ClassVar, Any, cast
 
 from penstock.apps.call import build_call, encoding_of
 from penstock.apps.functions import Function, check_function, find_function
@@ -32,6 +32,8 @@ def _setting(
 
 class PyFuncApp(AppDrop):
     """Call a Python function with what the inputs hold, and write what it returns to the outputs."""
+
+    libraries: ClassVar[tuple[str, ...]] = ("dill",)
 
     @classmethod
     def check(cls, uid: str, fields: Mapping[str, Any]) -> None:  # Any: the drop's JSON

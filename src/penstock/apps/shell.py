@@ -5,7 +5,6 @@ How values get into the command: `command.py` (what they are), `placeholders.py`
 How the child runs and ends: `process.py`. The same with standard streams to other apps: `streaming.py`.
 """
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,8 +16,6 @@ from penstock.drops.ports import parse_arguments
 from penstock.errors import ParameterInvalid
 
 __all__ = ["BashApp", "BashShellApp"]
-
-log = logging.getLogger(__name__)
 
 
 class BashApp(AppDrop):
@@ -73,7 +70,6 @@ class BashApp(AppDrop):
         environment = {**self.site.environment, **rendered.variables}
         environment.update(DLG_UID=self.uid, DLG_SESSION_ID=self.site.session_id)
         environment.setdefault("DLG_ROOT", str(self.site.directory))
-        log.info("%s runs: %s", self.uid, command)
         directory = self.site.directory
         self._process = ShellProcess(self.uid, rendered.command, environment, directory, shown=command)
         if self._cancelled:  # cancel may have come while there was no process to tell
@@ -90,7 +86,7 @@ class BashApp(AppDrop):
         self.stdout, self.stderr = process.stdout.text, process.stderr.text
         for name, text in (("stdout", self.stdout), ("stderr", self.stderr)):
             if text.strip():
-                log.info("%s of %s:\n%s", name, self.uid, text)
+                self.note(text, name)
         process.check(self.exit_code)
 
 

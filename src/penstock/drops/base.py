@@ -9,7 +9,7 @@ drops does not become a million objects. Read next: `data.py`, `app.py`, `ports.
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from penstock.drops.ports import Argument, parse_arguments
 from penstock.engine.states import AppState, DropState
@@ -71,6 +71,9 @@ class Site(Protocol):
     def completed(self, index: int) -> None:
         """Note that a data drop holds all its data, before its producers have ended."""
 
+    def note(self, index: int, stream: str, text: str) -> None:
+        """Add to a drop's log."""
+
     def skip(self, index: int) -> None:
         """Note that a drop will not happen: it and what only it feeds are skipped."""
 
@@ -84,6 +87,9 @@ class Drop:
         site: the session.
         index: the row in the session's table.
     """
+
+    libraries: ClassVar[tuple[str, ...]] = ()
+    """Modules that drops of this class import when they work; a session imports them before its clock starts."""
 
     def __init__(self, site: Site, index: int) -> None:
         self.site = site
@@ -141,6 +147,10 @@ class Drop:
     def status(self) -> DropState:
         """The present state, as the session's table has it."""
         return self.site.status(self.index)
+
+    def note(self, text: str, stream: str = "note") -> None:
+        """Add a text to this drop's log."""
+        self.site.note(self.index, stream, text)
 
     def skip(self) -> None:
         """Skip this drop: it will not happen, and neither will what only it feeds."""

@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from penstock.config import RESERVED
 from penstock.drops.base import Drop, Side
 from penstock.errors import PathInvalid, StorageFailed
 
@@ -86,6 +87,8 @@ def locate(drop: Drop, name: str, folder: str = "") -> Location:
     path = Path(os.path.normpath(base / text))
     if path == base:
         raise PathInvalid(drop.uid, f"{name!r} is the folder of the session itself; add a name")
+    if path.is_relative_to(base / RESERVED):
+        raise PathInvalid(drop.uid, f"{name!r} lies in {RESERVED}, which is the session's own; choose another folder")
     return Location(path, is_absolute=text.startswith("/"), is_inside=path.is_relative_to(base))
 
 

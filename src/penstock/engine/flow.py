@@ -3,7 +3,8 @@
 
 Rule 1: all changes of a drop's state live in this file. The rare rules are decided in `rules.py`, applied here.
 Rule 2: pure. Events are method calls with an index; what is to be done is left behind in `ready` (apps to run,
-        data to settle) and `changes` (drops whose state changed). No lock: the caller holds one.
+        data to settle), `stopped` (streaming apps that began and must not go on) and `changes` (drops whose
+        state changed). No lock: the caller holds one.
 Rule 3: states only move forward. Late and repeated events are listed in `TRANSITIONS` as staying where they
         are; what the table lacks raises `IllegalTransition`.
 Rule 4: the common path (an app finished, its outputs complete, their consumers become ready) is `apps_finished`
@@ -91,6 +92,7 @@ class Flow:
         self.execution = bytearray(size)
         self.ready: list[int] = []
         self.changes: list[int] = []
+        self.stopped: list[int] = []
         self.closed = False
         self._ending = False
         self._settling = 0
@@ -322,6 +324,8 @@ class Flow:
             self.ready.append(app)
 
     def _end_app(self, app: int, state: int, execution: int) -> None:
+        if self._special[app] & _STREAMS and self.execution[app] == _RUNNING:
+            self.stopped.append(app)
         self.state[app], self.execution[app] = state, execution
         self.changes.append(app)
         self._odd.append((app, state))

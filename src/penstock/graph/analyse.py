@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Values to knowledge: is the graph sound, in which order can it run, what is the longest way through it."""
 
-from collections.abc import Iterable, Sequence
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from penstock.graph.links import APP, Row, Wiring, wire
@@ -9,7 +11,7 @@ from penstock.graph.problems import Problem
 from penstock.graph.rules import Rules, read_rules
 from penstock.graph.spec import Graph
 
-__all__ = ["CriticalPath", "Findings", "check", "critical_path", "cycles", "leaves", "order", "roots"]
+__all__ = ["CriticalPath", "Findings", "check", "critical_path", "cycles", "leaves", "order", "roots", "weights"]
 
 
 class Findings(NamedTuple):
@@ -81,7 +83,7 @@ def critical_path(graph: Graph, wiring: Wiring) -> CriticalPath:
     An app weighs its `execution_time`, else its `weight`, else 1; data weighs nothing, as its transport on
     one node takes no time.
     """
-    weight = _weights(graph, wiring)
+    weight = weights(graph, wiring)
     best = [0.0] * len(graph)
     previous = [-1] * len(graph)
     last, longest = -1, -1.0
@@ -100,7 +102,8 @@ def critical_path(graph: Graph, wiring: Wiring) -> CriticalPath:
     return CriticalPath(path, max(longest, 0.0), sum(wiring.kinds[i] == APP for i in path))
 
 
-def _weights(graph: Graph, wiring: Wiring) -> list[float]:
+def weights(graph: Graph, wiring: Wiring) -> list[float]:
+    """Return what each drop costs, as `critical_path` counts it."""
     return [
         _number(time, _number(weight, 1.0)) if kind == APP else 0.0
         for kind, (time, weight) in zip(wiring.kinds, graph.columns("execution_time", "weight"), strict=True)
@@ -109,9 +112,10 @@ def _weights(graph: Graph, wiring: Wiring) -> list[float]:
 
 def _number(value: Any, default: float) -> float:  # Any: JSON as the author wrote it
     try:
-        return max(float(value), 0.0)
-    except (TypeError, ValueError):
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
         return default
+    return max(number, 0.0) if math.isfinite(number) else default
 
 
 def _classes_missing(graph: Graph, wiring: Wiring) -> list[Problem]:
@@ -177,15 +181,19 @@ def _walk_round(after: Sequence[Row], knot: set[int]) -> list[int]:
     """Return a shortest way from the knot's first drop back to itself, inside the knot."""
     start = min(knot)
     previous: dict[int, int] = {}
-    queue = [start]
-    for i in queue:
+    way = [next(i for i in _nearest_first(after, knot, start, previous) if start in after[i])]
+    while way[-1] != start:
+        way.append(previous[way[-1]])
+    return way[::-1]
+
+
+def _nearest_first(after: Sequence[Row], knot: set[int], start: int, previous: dict[int, int]) -> Iterator[int]:
+    """Yield the drops of a knot by their distance from one of them; `previous` takes how each is reached."""
+    queue = deque([start])
+    while True:  # somebody in a knot leads back to its start, and there the caller stops
+        i = queue.popleft()
+        yield i
         for j in after[i]:
-            if j == start:
-                way = [i]
-                while way[-1] != start:
-                    way.append(previous[way[-1]])
-                return way[::-1]
-            if j in knot and j not in previous:
+            if j in knot and j != start and j not in previous:
                 previous[j] = i
                 queue.append(j)
-    return [start]

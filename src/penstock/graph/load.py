@@ -5,6 +5,7 @@ The text is decoded in one pass straight into specifications. Only when that fai
 time into plain objects and looked at drop by drop, so that all mistakes are found and good graphs pay nothing.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -82,7 +83,10 @@ def _is_record(spec: DropSpec) -> bool:
 
 def _check_names(graph: Graph) -> list[Problem]:
     categories = [spec.category_type for spec in graph.drops]
-    if len(graph.index) == len(graph.drops) and "" not in graph.index and "" not in categories:
+    uids = [spec.uid for spec in graph.drops]
+    # Where uids say nothing new, as many names as drops means that no name is there twice.
+    plain = not any(uids) or uids == [spec.oid for spec in graph.drops]
+    if plain and len(graph.index) == len(graph.drops) and "" not in graph.index and "" not in categories:
         return []
     problems: list[Problem] = []
     seen: dict[str, int] = {}
@@ -164,23 +168,20 @@ def _pointer(place: int, error: msgspec.ValidationError, key: str) -> str:
 def _malformed(data: bytes, error: Exception) -> Problem:
     if not data.strip():
         return Problem("PS101", "the text is empty")
-    if isinstance(error, UnicodeDecodeError):
-        offset, reason = _first_bad_byte(data), "the text is not UTF-8"
-    else:
-        match = _BYTE_OFFSET.search(str(error))
-        offset = int(match.group(1)) if match else len(data)
-        reason = _BYTE_OFFSET.sub("", str(error)).removeprefix("JSON is malformed: ").strip()
+    match = _BYTE_OFFSET.search(str(error))
+    offset = int(match.group(1)) if match else len(data)
+    reason = _BYTE_OFFSET.sub("", str(error)).removeprefix("JSON is malformed: ").strip()
+    try:
+        json.loads(data.decode())  # the standard library knows the place better: msgspec's is a few letters late
+    except UnicodeDecodeError as exc:
+        reason, offset = "these bytes are not UTF-8", exc.start
+    except json.JSONDecodeError as exc:
+        reason, offset = exc.msg[:1].lower() + exc.msg[1:], len(exc.doc[: exc.pos].encode())
+    except RecursionError:
+        pass
     line = data.count(b"\n", 0, offset) + 1
     column = len(data[data.rfind(b"\n", 0, offset) + 1 : offset].decode("utf-8", "replace")) + 1
     return Problem("PS101", f"the text is not JSON: {reason} (line {line}, column {column})")
-
-
-def _first_bad_byte(data: bytes) -> int:
-    try:
-        data.decode()
-    except UnicodeDecodeError as exc:
-        return exc.start
-    return len(data)
 
 
 def _json_name(value: object) -> str:

@@ -15,11 +15,11 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from penstock.config import RESERVED
 from penstock.errors import DirectoryInUse, SessionNotFound
 
 __all__ = ["Folder", "LogLine", "find_folder"]
 
-_INSIDE = ".penstock"
 _FLUSH_BYTES = 1 << 16
 
 
@@ -32,11 +32,16 @@ class LogLine(msgspec.Struct):
 
 
 class Folder:
-    """One session's folder. Thread safe."""
+    """One session's folder. Thread safe.
+
+    Attributes:
+        trouble: what could not be written, "" where all was.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._inside = directory / _INSIDE
+        self.trouble = ""
+        self._inside = directory / RESERVED
         self._lock = threading.Lock()
         self._files: dict[str, BinaryIO] = {}
         self._closed = False
@@ -62,22 +67,31 @@ class Folder:
         with self._lock:
             if self._closed:
                 return
-            file = self._files.get(name)
-            if file is None:
-                file = self._files[name] = (self._inside / name).open("ab", buffering=_FLUSH_BYTES)
-            file.write(line)
+            try:
+                file = self._files.get(name)
+                if file is None:
+                    file = self._files[name] = (self._inside / name).open("ab", buffering=_FLUSH_BYTES)
+                file.write(line)
+            except OSError as exc:  # a full disk must not fail the app that printed; it is told at the end
+                self.trouble = f"{self._inside / name} is not complete: {exc.strerror or exc}"
 
     def write_session(self, outcome: Any) -> None:  # Any: likewise
-        """Replace what is known of the session."""
+        """Replace what is known of the session; what does not work is kept in `trouble`."""
         part = self._inside / "session.json.part"
-        part.write_bytes(self._encoder.encode(outcome))
-        part.replace(self._inside / "session.json")
+        try:
+            part.write_bytes(self._encoder.encode(outcome))
+            part.replace(self._inside / "session.json")
+        except OSError as exc:
+            self.trouble = f"{self._inside / 'session.json'} cannot be written: {exc.strerror or exc}"
 
     def close(self) -> None:
         """Write out and close all files."""
         with self._lock:
-            for file in self._files.values():
-                file.close()
+            for name, file in self._files.items():
+                try:
+                    file.close()
+                except OSError as exc:
+                    self.trouble = f"{self._inside / name} is not complete: {exc.strerror or exc}"
             self._closed = True
             self._files.clear()
 
@@ -114,6 +128,6 @@ def find_folder(name: str, runs: Path) -> Folder:
         SessionNotFound: neither is there.
     """
     for directory in (runs / name, Path(name)):
-        if (directory / _INSIDE / "session.json").is_file():
+        if (directory / RESERVED / "session.json").is_file():
             return Folder(directory)
     raise SessionNotFound(name, f"no such folder, and no session of that id under {runs}")

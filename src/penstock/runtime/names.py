@@ -19,6 +19,7 @@ _DATA = {
     "EndDROP": ("null:EndDrop", "data_base"),
     "JsonDROP": ("json:JsonDrop", "json_drop"),
     "ParameterSetDROP": ("parameters:ParameterSetDrop", "parset_drop"),
+    "EnvironmentVarDROP": ("parameters:EnvironmentVarDrop", "environmentvar_drop"),
 }
 ALIASES: dict[str, str] = {}
 STORAGES = {
@@ -30,9 +31,10 @@ STORAGES = {
     "json": "penstock.drops.json:JsonDrop",
     "parameterset": "penstock.drops.parameters:ParameterSetDrop",
     "container": "penstock.drops.container:ContainerDrop",
+    "environmentvars": "penstock.drops.parameters:EnvironmentVarDrop",
 }
 for _name, (_target, _home) in _DATA.items():
-    for _prefix in (f"dlg.data.drops.{_home}", "dlg.data.drops", "dlg.drop"):
+    for _prefix in (f"dlg.data.drops.{_home}", f"dlg.{_home}", "dlg.data.drops", "dlg.drop"):
         ALIASES[f"{_prefix}.{_name}"] = f"penstock.drops.{_target}"
 
 # Home in the ecosystem -> module here -> class names, "Old=New" where they differ.

@@ -19,7 +19,7 @@ from penstock.runtime.failures import Failure
 from penstock.runtime.folder import Folder
 from penstock.runtime.session import Session
 
-__all__ = ["RUNS", "RunResult", "new_session", "run"]
+__all__ = ["RUNS", "RunResult", "finish", "new_session", "run"]
 
 RUNS = Path("penstock-runs")
 """Where sessions put their folders unless told otherwise, under the current folder."""
@@ -84,6 +84,19 @@ class RunResult:
             if row and is_borne:
                 borne.add(i)
         return [self._graph.drops[i].key for i in sorted(borne)]
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know besides: log lines lost to a full disk, code that could not be stopped."""
+        left = self._session.abandoned
+        running = f"{left} thread(s) still run an app that cannot be stopped; they end with this process"
+        trouble = self._session.folder.trouble
+        return ([trouble] if trouble else []) + ([running] if left else [])
+
+    def log(self, uid: str) -> str:
+        """Return what a drop printed and logged."""
+        lines = self._session.folder.read_lines("log.jsonl")
+        return "".join(str(line["text"]) for line in lines if line["drop"] == uid)
 
     def read(self, uid: str) -> bytes:
         """Return the content of a data drop.
@@ -160,16 +173,19 @@ def run(
         DirectoryInUse: the folder is not absent or empty.
     """
     session = new_session(graph, session_id=session_id, workers=workers, directory=directory)
+    session.deploy()
     try:
-        session.deploy()
         session.trigger()
-        if not session.wait(timeout_s):
-            session.cancel()
-    except BaseException:
-        session.cancel()
-        raise
+        session.wait(timeout_s)
     finally:
-        session.close()
+        result = finish(session)
+    return result
+
+
+def finish(session: Session) -> RunResult:
+    """End a session, cancelled unless it has ended by itself, and write what is known of it to its folder."""
+    session.cancel()
+    session.close()
     result = RunResult(session)
     session.folder.write_session(result.as_json())
     return result

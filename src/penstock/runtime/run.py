@@ -15,7 +15,7 @@ Rule 4: a Python app on a thread cannot be stopped. A slot whose app is overdue 
 import heapq
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import islice
 from math import inf
@@ -59,8 +59,11 @@ class Work(Protocol):
     def failed(self, index: int, error: BaseException) -> None:
         """Take note of what `execute` raised, on the same thread."""
 
-    def overdue(self, index: int, app: AppDrop | None) -> None:
-        """Take note that an item's time limit has passed, and stop it if that is possible."""
+    def overdue(self, index: int) -> None:
+        """Take note that an item's time limit has passed."""
+
+    def stop(self, index: int, app: AppDrop | None) -> None:
+        """Stop an item that must not go on, if that is possible; `app` is its object where it runs on a slot."""
 
 
 class Slot:
@@ -120,6 +123,7 @@ class Runner:
         self._keeper: threading.Thread | None = None
         self._timers: list[tuple[float, int]] = []
         self._limits: list[tuple[float, int]] = []
+        self._to_stop: list[tuple[int, AppDrop | None]] = []
         self._watching = False
         self._closing = False
 
@@ -127,9 +131,7 @@ class Runner:
 
     def spread(self) -> None:
         """Queue what the flow has made ready. The caller holds the lock and has just told the flow something."""
-        if self._flow.ready:
-            self._queue.extend(self._flow.ready)
-            self._flow.ready.clear()
+        self._collect()
         if self._queue:
             self._call_for_help()
         else:
@@ -263,9 +265,19 @@ class Runner:
             self._flow.apps_finished(_drain(slot.finished))
         while slot.odd:
             self._report_odd(*slot.odd.popleft())
-        if self._flow.ready:
-            self._queue.extendleft(reversed(self._flow.ready))
-            self._flow.ready.clear()
+        self._collect()
+
+    def _collect(self) -> None:
+        """Take what the flow has left behind; what became ready last comes first."""
+        flow = self._flow
+        if flow.ready:
+            self._queue.extendleft(reversed(flow.ready))
+            flow.ready.clear()
+        if flow.stopped:
+            self._to_stop += [(index, None) for index in flow.stopped]
+            flow.stopped.clear()
+            self._wake_keeper()
+        flow.changes.clear()  # on one node nobody listens to single changes; states are in the table
 
     def _report_odd(self, index: int, outcome: Outcome) -> None:
         flow = self._flow
@@ -289,8 +301,13 @@ class Runner:
             slot = Slot()
             slot.busy = True
             slot.thread = threading.Thread(target=self._serve, args=(slot,), name="penstock-slot", daemon=True)
-            self._slots.append(slot)
-            slot.thread.start()
+            try:
+                slot.thread.start()
+            except RuntimeError:  # the system gives no more threads; those that are there go on
+                if not self._slots:
+                    raise
+            else:
+                self._slots.append(slot)
 
     def _is_quiet(self) -> bool:
         return not (self._queue or self._timers) and not any(slot.busy for slot in self._slots)
@@ -306,18 +323,20 @@ class Runner:
 
     def _keep(self) -> None:
         while True:
-            overdue: list[tuple[int, AppDrop | None]] = []
             with self.lock:
                 if self._closing:
                     return
                 now = monotonic()
                 self._fire_timers(now)
-                overdue.extend(self._end_overdue(now))
+                overdue = self._end_overdue(now)
                 self._watching = self._watch()
-                if not overdue:
+                to_stop, self._to_stop = self._to_stop, []
+                if not overdue and not to_stop:
                     self._keeper_wake.wait(self._pause(now))
-            for index, app in overdue:
-                self._work.overdue(index, app)
+            for index in overdue:
+                self._work.overdue(index)
+            for index, app in to_stop:
+                self._work.stop(index, app)
 
     def _pause(self, now: float) -> float | None:
         dues = [heap[0][0] - now for heap in (self._timers, self._limits) if heap]
@@ -330,22 +349,22 @@ class Runner:
             self._queue.append(heapq.heappop(self._timers)[1])
             self._call_for_help()
 
-    def _end_overdue(self, now: float) -> Iterable[tuple[int, AppDrop | None]]:
+    def _end_overdue(self, now: float) -> list[int]:
+        overdue = []
         while self._limits and self._limits[0][0] <= now:
             index = heapq.heappop(self._limits)[1]
             if self._flow.execution[index] != AppState.RUNNING:
                 continue
-            app = None
-            for slot in self._slots:
-                if slot.current == index:
-                    app = slot.app
-                    self._abandon(slot)
-                    break
+            overdue.append(index)
+            slot = next((slot for slot in self._slots if slot.current == index), None)
+            self._to_stop.append((index, slot.app if slot is not None else None))
+            if slot is not None:
+                self._abandon(slot)
             self._timers = [timer for timer in self._timers if timer[1] != index]
             heapq.heapify(self._timers)
             self._flow.app_failed(index)
             self.spread()
-            yield index, app
+        return overdue
 
     def _abandon(self, slot: Slot) -> None:
         slot.abandoned = True

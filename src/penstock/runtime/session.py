@@ -57,7 +57,6 @@ class Session:
         self._logbook = Logbook(folder, settings.log_bytes_per_drop)
         self._owned = ExitStack()
         self._started_s = 0.0
-        self._paused: set[int] = set()
         self._makers: list[Callable[[Site, int], AppDrop] | None] = [
             None if _is_special(cls) else cast("type[AppDrop]", cls) for cls in prepared.classes
         ]
@@ -132,11 +131,15 @@ class Session:
         """End all threads and files. Results can be read afterwards."""
         with self._making:
             apps = [drop for drop in self._drops.values() if isinstance(drop, AppDrop)]
+            unfinished = [drop for drop in self._drops.values() if drop.status != DropState.COMPLETED]
         patient = any(type(app).cancel is not AppDrop.cancel for app in apps)
         self._runner.close(self._settings.close_s if patient else self._settings.abandon_s)
         for app in apps:
             self._cancel_app(app)
             self._drops.pop(app.index, None)
+        for drop in unfinished:
+            if isinstance(drop, DataDrop):
+                drop.release()
         self._owned.close()
 
     @property
@@ -174,17 +177,16 @@ class Session:
         return None
 
     def _execute_special(self, index: int, slot: Slot) -> Delay | None:
+        is_new = index not in self._drops  # else it waited on a timer, or has taken pieces of a stream
         app = self._app(index)
         slot.app = app
-        if index not in self._paused:
+        if is_new:
             limit_s = self._rules.time_limit_s.get(index)
             if limit_s is not None:
                 self._runner.limit(index, limit_s)
             delay_s = app.delay_s() if app.delayed else 0.0
             if delay_s > 0:
-                self._paused.add(index)
                 return Delay(delay_s)
-        self._paused.discard(index)
         self._try(app, self._rules.tries.get(index, 1))
         self._drops.pop(index, None)
         return None
@@ -210,11 +212,14 @@ class Session:
         if self.status(index) not in ENDED:  # else it was cancelled or overdue, and that is already told
             self.failures.add(self.uid(index), error, self._describe_inputs(index))
 
-    def overdue(self, index: int, app: AppDrop | None) -> None:
+    def overdue(self, index: int) -> None:
         error = TimeLimitExceeded(self.uid(index), self._rules.time_limit_s[index])
         self.failures.add(self.uid(index), error, self._describe_inputs(index))
-        if app is not None:
-            self._cancel_app(app)
+
+    def stop(self, index: int, app: AppDrop | None) -> None:
+        kept = self._drops.pop(index, None)
+        for drop in {id(drop): drop for drop in (app, kept) if isinstance(drop, AppDrop)}.values():
+            self._cancel_app(drop)
 
     def _cancel_app(self, app: AppDrop) -> None:
         try:
@@ -234,7 +239,7 @@ class Session:
 
     def drop(self, index: int) -> Drop:
         """Return the object of a drop; that of an app is made anew unless it runs or takes a stream."""
-        return self._app(index) if self.flow.is_app(index) else self._data(index)
+        return self._drops.get(index) or self._make(index) if self.flow.is_app(index) else self._data(index)
 
     def _data(self, index: int) -> DataDrop:
         drop = self._drops.get(index)
@@ -289,7 +294,9 @@ class Session:
     def _stream(self, index: int, uid: str, data: memoryview) -> None:
         if self.flow.execution[index] == AppState.NOT_RUN:
             with self._runner.lock:
-                self.flow.stream_started(index)
+                started = self.flow.stream_started(index)
+            if started and index in self._rules.time_limit_s:
+                self._runner.limit(index, self._rules.time_limit_s[index])
         if self.flow.execution[index] != AppState.RUNNING:
             return
         app = self._app(index)

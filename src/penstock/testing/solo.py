@@ -34,6 +34,7 @@ class SoloSite:
         self.session_id = session_id
         self.directory = directory
         self.environment: Mapping[str, str] = dict(os.environ) if environment is None else environment
+        self.log: list[tuple[str, str, str]] = []
         self.errors: dict[str, BaseException] = {}
         self._fields: list[dict[str, Any]] = []
         self._drops: list[Drop] = []
@@ -121,6 +122,9 @@ class SoloSite:
     def failed(self, index: int, error: BaseException) -> None:
         self._status[index] = DropState.ERROR
         self.errors[self.uid(index)] = error
+
+    def note(self, index: int, stream: str, text: str) -> None:
+        self.log.append((self.uid(index), stream, text))
 
     def skip(self, index: int) -> None:
         self._status[index] = DropState.SKIPPED

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The bash app: what its placeholders stand for, its environment, its failures."""
 
-import logging
 import pickle
 import threading
 from pathlib import Path
@@ -37,13 +36,11 @@ def output_of(site: SoloSite, app: BashShellApp) -> str:
     return app.stdout
 
 
-def test_what_the_command_prints_is_kept_and_logged(site: SoloSite, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_the_command_prints_is_kept_and_logged(site: SoloSite) -> None:
     app = shell(site, "echo out; echo err >&2")
-    with caplog.at_level(logging.INFO):
-        site.run(app)
+    site.run(app)
     assert (app.stdout, app.stderr, app.exit_code) == ("out\n", "err\n", 0)
-    assert "out" in caplog.text
-    assert "err" in caplog.text
+    assert site.log == [(app.uid, "stdout", "out\n"), (app.uid, "stderr", "err\n")]
 
 
 def test_the_child_knows_its_drop_and_session(site: SoloSite, tmp_path: Path) -> None:

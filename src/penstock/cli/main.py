@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: verbs, options, and the way from an error to an exit code.
+
+Rule 1: this module imports no verb at its top. `penstock --help` must answer at once, and numpy, rich and the
+        runtime take longer to import than everything it does.
+"""
+
+import argparse
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from importlib import import_module
+from typing import NoReturn
+
+from penstock import __version__
+from penstock.errors import PenstockError
+
+__all__ = ["main"]
+
+_BAD_USAGE = 2
+_INTERRUPTED = 130
+_BROKEN_PIPE = 141  # what a shell reports of a command that a closed pipe ended
+_INTERNAL = 70  # as in sysexits.h: a bug, ours or of a component that was loaded
+
+_EPILOG = """\
+exit codes: 0 finished, 1 some drop failed, 2 bad graph or usage, 124 timeout, 130 interrupted
+a first run: penstock run examples/averages.json
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    as_json = "--json" in words
+    _make_printable()
+    try:
+        code = _run(words)
+    except _UsageError as exc:
+        code = _refuse("usage", str(exc), as_json=as_json, usage=exc.usage)
+    except PenstockError as exc:
+        code = _report(exc, as_json=as_json)
+    except KeyboardInterrupt:
+        code = _INTERRUPTED
+    except BrokenPipeError:
+        code = _BROKEN_PIPE
+    except Exception as exc:
+        if not as_json:
+            raise
+        # The caller reads JSON whatever happens; people still get the traceback.
+        sys.excepthook(type(exc), exc, exc.__traceback__)
+        _print_error("internal-error", f"{type(exc).__name__}: {exc}")
+        code = _INTERNAL
+    return _flush(code)
+
+
+def _run(words: Sequence[str]) -> int:
+    parser = _parser()
+    try:
+        options = parser.parse_args(words)
+    except SystemExit as exc:  # --help and --version
+        return int(exc.code or 0)
+    if options.verb is None:
+        parser.print_help()
+        return _BAD_USAGE
+    module, function = options.verb.split(":")
+    verb: Callable[[argparse.Namespace], int] = getattr(import_module(f"penstock.cli.{module}"), function)
+    return verb(options)
+
+
+class _UsageError(Exception):
+    """A command line that cannot be understood."""
+
+    def __init__(self, message: str, usage: str) -> None:
+        super().__init__(message)
+        self.usage = usage
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises where argparse would print and exit, so that `--json` can answer in JSON."""
+
+    def error(self, message: str) -> NoReturn:
+        raise _UsageError(message, self.format_usage())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="penstock",
+        description="Run physical graphs: each drop wakes its consumers when its data is complete.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"penstock {__version__}")
+    parser.set_defaults(verb=None)
+    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
+    _add_run(verbs)
+    check = _verb(verbs, "check", "check:check", "tell everything that is wrong with a graph, all at once")
+    plan = _verb(
+        verbs, "plan", "plan:plan", "tell what a graph will do: classes, critical path, load, traffic"
+    )
+    graph = _verb(verbs, "graph", "plan:graph", "draw a graph, or write it in stable order")
+    show = _verb(verbs, "show", "show:show", "summarise a run: its outcome, states, failures and where it is")
+    logs = _verb(verbs, "logs", "show:logs", "print what drops printed, logged and failed with")
+    explain = _verb(
+        verbs, "explain", "check:explain", "explain a code of a problem or error; without CODE list all"
+    )
+    for verb in (check, plan, graph):
+        _add_graph(verb)
+    for verb in (show, logs):
+        verb.add_argument(
+            "session", metavar="SESSION|DIR", help="an id under ./penstock-runs, or a folder of a run"
+        )
+    for verb in (check, plan, show):
+        _add_json(verb)
+    graph.add_argument(
+        "--format", choices=("svg", "mermaid", "dot", "json"), default="svg", help="default: svg"
+    )
+    graph.add_argument("-o", "--output", metavar="FILE", help="where to write it; default: standard output")
+    graph.add_argument("--run", metavar="SESSION|DIR", help="show the states of this run (svg)")
+    logs.add_argument(
+        "drop", metavar="DROP", nargs="?", help="uid, or a unique beginning or end of one; default: all"
+    )
+    explain.add_argument("code", metavar="CODE", nargs="?", help="for instance PS303 or directory-in-use")
+    return parser
+
+
+def _verb(verbs: "argparse._SubParsersAction[_Parser]", name: str, target: str, text: str) -> _Parser:
+    verb = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
+    verb.set_defaults(verb=target)
+    return verb
+
+
+def _add_run(verbs: "argparse._SubParsersAction[_Parser]") -> None:
+    run = _verb(verbs, "run", "run:run", "run a graph to its end on this machine")
+    _add_graph(run)
+    run.add_argument("--session", metavar="ID", help="name of the session; default: made up")
+    run.add_argument(
+        "--workers", metavar="N", type=_count, help="apps that run at once; default: max(8, cores)"
+    )
+    run.add_argument("--dir", metavar="DIR", help="the session's own folder; default: ./penstock-runs/ID")
+    run.add_argument("--timeout", metavar="S", type=_seconds, help="cancel the run after this many seconds")
+    run.add_argument(
+        "--outputs", action="store_true", help="list all data there is at the end, with size and SHA-256"
+    )
+    _add_json(run)
+
+
+def _add_graph(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("graph", metavar="GRAPH", help="file with a physical graph; - for standard input")
+
+
+def _add_json(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--json", action="store_true", help="print one JSON object on standard output")
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return seconds
+
+
+# Errors
+
+
+def _report(error: PenstockError, *, as_json: bool) -> int:
+    problems = getattr(error, "problems", None)
+    if problems is None:
+        return _refuse(error.code, str(error), as_json=as_json)
+    if as_json:
+        _print_error(error.code, str(error), [problem.as_json() for problem in problems])
+    else:
+        # Bad graphs only: rich is needed to tell what is wrong with them.
+        import_module("penstock.cli.source").print_problems(problems, sys.stderr)
+    return _BAD_USAGE
+
+
+def _refuse(code: str, message: str, *, as_json: bool, usage: str = "") -> int:
+    if as_json:
+        _print_error(code, message)
+    else:
+        sys.stderr.write(f"{usage}penstock: {message}\n")
+    return _BAD_USAGE
+
+
+def _print_error(code: str, message: str, problems: Sequence[object] = ()) -> None:
+    print(json.dumps({"error": {"code": code, "message": message, "problems": list(problems)}}))
+
+
+# Streams
+
+
+def _make_printable() -> None:
+    """See to it that no name in a graph can make printing fail, whatever the terminal's encoding."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, ValueError, OSError):  # a stand-in for a stream has no such method
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # guarded above
+
+
+def _flush(code: int) -> int:
+    """Write out what is left; be silent where nobody reads any more, also when the interpreter ends."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            code = code or _BROKEN_PIPE
+    return code

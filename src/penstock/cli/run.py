@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`penstock run`: one graph to its end, watched from the main thread; signals, time limit, exit code."""
+
+import json
+import os
+import signal
+import sys
+import threading
+from argparse import Namespace
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from time import monotonic
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from penstock.cli.progress import progress
+from penstock.cli.report import tell_end, tell_outputs, tell_start
+from penstock.cli.source import graph_source
+from penstock.cli.terminal import ReservedStdout, console
+from penstock.engine.states import SessionState
+from penstock.runtime.result import finish, new_session
+from penstock.runtime.session import Session
+
+__all__ = ["run"]
+
+_GOOD, _FAILED, _TIMEOUT, _SIGNALLED = 0, 1, 124, 128
+_SLICE_S = 0.1  # how long the main thread waits at once; signals and the bar wait as long
+
+
+def run(options: Namespace) -> int:
+    """Run a graph to its end; 0 finished, 1 some drop failed, 124 timeout, 130 interrupted."""
+    if not options.json:
+        return _run(options, None)
+    stdout = ReservedStdout()
+    is_left = False
+    try:
+        return _run(options, lambda text: stdout.write(text + "\n"))
+    except _LeftBehindError as exc:
+        is_left = True
+        return exc.code
+    finally:
+        if not is_left:
+            stdout.give_back()
+
+
+class _LeftBehindError(Exception):
+    """Threads that could not be stopped still run; whatever they print must not follow our JSON."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__()
+        self.code = code
+
+
+def _run(options: Namespace, write_json: Callable[[str], None] | None) -> int:
+    with _Interruption() as interruption:
+        session = new_session(
+            graph_source(options.graph),
+            session_id=options.session,
+            workers=options.workers,
+            directory=options.dir,
+        )
+        tell_start(console(sys.stderr), session, options.graph)
+        session.deploy()
+        reason = 0
+        try:
+            reason = _watch(session, options.timeout, interruption)
+        finally:
+            result = finish(session)
+        if write_json is None:
+            out = console(sys.stdout)
+            if options.outputs:
+                tell_outputs(out, result)
+            tell_end(out, session, result)
+        else:
+            tell_end(console(sys.stderr), session, result)
+            outcome = result.as_json()
+            if options.outputs:
+                outcome["outputs"] = dict(result.outputs())
+            write_json(json.dumps(outcome))
+    code = _exit_code(session.state, reason)
+    if write_json is not None and session.abandoned:
+        raise _LeftBehindError(code)
+    return code
+
+
+def _watch(session: Session, timeout_s: float | None, interruption: "_Interruption") -> int:
+    """Trigger and wait; return 0 where the session ended, else the exit code that says why it did not."""
+    deadline = None if timeout_s is None else monotonic() + timeout_s
+    if not interruption.number:
+        session.trigger()
+    with progress(sys.stderr, len(session.prepared.graph)) as show:
+        while not interruption.number:
+            if session.wait(_pause(deadline)):
+                return 0
+            show(session.counts())
+            if deadline is not None and monotonic() >= deadline:
+                return _TIMEOUT
+    return _SIGNALLED + interruption.number
+
+
+def _pause(deadline: float | None) -> float:
+    return _SLICE_S if deadline is None else max(0.0, min(_SLICE_S, deadline - monotonic()))
+
+
+def _exit_code(state: SessionState, reason: int) -> int:
+    if state is SessionState.CANCELLED:
+        return reason or _FAILED
+    return _GOOD if state is SessionState.FINISHED else _FAILED
+
+
+class _Interruption(AbstractContextManager["_Interruption"]):
+    """Notes the first signal that asks for an end; the second ends the process at once.
+
+    Attributes:
+        number: of the signal, 0 for none.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        self._before: dict[int, Any] = {}  # Any: what signal.signal returns
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():  # elsewhere Python allows no handlers
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._hear)
+            if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # ignored under nohup, and so it stays
+                self._before[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._hear)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        # Runs between any two steps of the main thread: no lock may be taken here, so rich cannot be used.
+        del frame
+        if self.number:
+            os._exit(_SIGNALLED + number)
+        self.number = number
+        os.write(2, b"\npenstock: cancelling; once more to leave at once\n")
