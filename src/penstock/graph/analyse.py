@@ -11,7 +11,17 @@ from penstock.graph.problems import Problem
 from penstock.graph.rules import Rules, read_rules
 from penstock.graph.spec import Graph
 
-__all__ = ["CriticalPath", "Findings", "check", "critical_path", "cycles", "leaves", "order", "roots", "weights"]
+__all__ = [
+    "CriticalPath",
+    "Findings",
+    "check",
+    "critical_path",
+    "cycles",
+    "leaves",
+    "order",
+    "roots",
+    "weights",
+]
 
 
 class Findings(NamedTuple):
@@ -187,7 +197,9 @@ def _walk_round(after: Sequence[Row], knot: set[int]) -> list[int]:
     return way[::-1]
 
 
-def _nearest_first(after: Sequence[Row], knot: set[int], start: int, previous: dict[int, int]) -> Iterator[int]:
+def _nearest_first(
+    after: Sequence[Row], knot: set[int], start: int, previous: dict[int, int]
+) -> Iterator[int]:
     """Yield the drops of a knot by their distance from one of them; `previous` takes how each is reached."""
     queue = deque([start])
     while True:  # somebody in a knot leads back to its start, and there the caller stops

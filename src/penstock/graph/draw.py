@@ -21,7 +21,7 @@ _MERMAID_LIMIT = 250  # Mermaid refuses texts of 50,000 letters and 500 links un
 _LABEL_LENGTH = 40
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_NOT_PLAIN = re.compile(r"[^\w .,:;/+=\-]")
+_NOT_PLAIN = re.compile(r"[^\w .,:;/+=\u00d7\-]")
 
 
 def to_svg(graph: Graph, *, states: Mapping[str, str] | None = None, limit: int = _SVG_LIMIT) -> str:

@@ -15,7 +15,7 @@ from penstock.graph.layers import Rows, layers_of
 __all__ = ["Layout", "lay_out"]
 
 _MOST_BENDS = 20_000
-_SWEEPS = 12
+_SWEEPS, _UNCOUNTED_SWEEPS = 12, 4
 _SETTLING = 40
 _STIFFNESS = 6.0  # how much more straight links count than near boxes
 _COUNTED_LINKS = 6_000  # up to here crossings are counted, to keep the best of all sweeps
@@ -106,32 +106,31 @@ class _Grid:
         return found
 
     def order(self) -> None:
-        """Order each layer by the mean place of its neighbours, forward and back, and keep the best."""
-        counted = sum(map(len, self._right)) <= _COUNTED_LINKS
-        best, fewest = [list(row) for row in self.layers], self._crossings() if counted else 0
-        for sweep in range(_SWEEPS if counted else _SWEEPS // 3):
-            rows = self.layers[1:] if sweep % 2 == 0 else self.layers[-2::-1]
-            sides = self._left if sweep % 2 == 0 else self._right
-            for row in rows:
-                self._sort(row, sides)
-            if not counted:
-                continue
+        """Order each layer by the mean place of its neighbours, forward and back, and keep the best order."""
+        if sum(map(len, self._right)) > _COUNTED_LINKS:
+            for sweep in range(_UNCOUNTED_SWEEPS):
+                self._sweep(forward=sweep % 2 == 0)
+            return
+        best, fewest = [list(row) for row in self.layers], self._crossings()
+        for sweep in range(_SWEEPS):
+            if not fewest:
+                break
+            self._sweep(forward=sweep % 2 == 0)
             crossings = self._crossings()
             if crossings < fewest:
                 best, fewest = [list(row) for row in self.layers], crossings
-            if not crossings:
-                break
-        if counted:
-            self.layers = best
+        self.layers = best
+
+    def _sweep(self, *, forward: bool) -> None:
+        for row in self.layers[1:] if forward else self.layers[-2::-1]:
+            self._sort(row, self._left if forward else self._right)
 
     def _sort(self, row: list[int], side: Rows) -> None:
         neighbours = {j for i in row for j in side[i]}
-        if not neighbours:
-            return
         place: dict[int, int] = {}
         for column in {self.layer[j] for j in neighbours}:
             place.update((j, k) for k, j in enumerate(self.layers[column]))
-        scale = max(place.values()) / max(len(row) - 1, 1)
+        scale = max(place.values(), default=0) / max(len(row) - 1, 1)
         centre = {
             i: sum(place[j] for j in side[i]) / len(side[i]) if side[i] else k * scale
             for k, i in enumerate(row)

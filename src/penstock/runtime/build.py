@@ -21,7 +21,7 @@ from penstock.graph.load import encode, read
 from penstock.graph.problems import Problem
 from penstock.graph.rules import Rules
 from penstock.graph.spec import Graph
-from penstock.runtime.resolve import Unresolvable, install_import_hooks, resolve, resolve_storage
+from penstock.runtime.resolve import Unresolvable, resolve, resolve_storage
 
 __all__ = ["GraphSource", "Prepared", "inspect", "prepare", "read_source"]
 
@@ -122,7 +122,6 @@ class _Classes:
         self._known: tuple[dict[str | None, int], ...] = ({}, {}, {})  # by kind of drop
         self._wrong: dict[tuple[str, int], Unresolvable] = {}
         self._members: list[list[int]] | None = None
-        self._hooked = False
         known = self._known
         self.class_of: list[int] = [
             number if (number := known[kind].get(spec.dropclass)) is not None else self._look_up(i)
@@ -137,7 +136,7 @@ class _Classes:
         key = (name or f"storage {spec.storage}", kind)
         if key[0] not in self._known[kind] and key not in self._wrong:
             try:
-                cls = self._resolve(name, spec.storage or "", kind)
+                cls = resolve(name, kind) if name or kind == APP else resolve_storage(spec.storage or "")
             except Unresolvable as exc:
                 self._wrong[key] = exc
             else:
@@ -149,12 +148,6 @@ class _Classes:
                 self.problems.append(Problem("PS206", str(reason), spec.key, path, reason.hint))
             return -1
         return self._known[kind][key[0]]
-
-    def _resolve(self, name: str, storage: str, kind: int) -> type[Drop]:
-        if not self._hooked:
-            self._hooked = True
-            install_import_hooks()
-        return resolve(name, kind) if name or kind == APP else resolve_storage(storage)
 
     def members(self, number: int) -> list[int]:
         """Return the drops of one class."""

@@ -7,6 +7,7 @@ where old graphs name no class; and any other dotted name, which is imported.
 
 import importlib
 from collections.abc import Callable
+from functools import cache
 from importlib.metadata import entry_points
 
 from penstock.drops.app import AppDrop
@@ -16,7 +17,7 @@ from penstock.graph.links import APP
 from penstock.graph.problems import did_you_mean
 from penstock.runtime.names import ALIASES, STORAGES
 
-__all__ = ["Unresolvable", "install_import_hooks", "resolve", "resolve_storage"]
+__all__ = ["Unresolvable", "resolve", "resolve_storage"]
 
 _DEFAULT_STORAGE = "file"
 
@@ -56,8 +57,9 @@ def resolve_storage(storage: str) -> type[Drop]:
     return _load(target)
 
 
+@cache
 def install_import_hooks() -> None:
-    """Run the hooks that other packages register to make more names importable (`penstock.import_hooks`)."""
+    """Run the hooks that other packages register to make more names importable, once in a process."""
     for entry in entry_points(group="penstock.import_hooks"):
         hook: Callable[[], None] = entry.load()
         hook()
@@ -78,6 +80,7 @@ def _import_users(name: str) -> type[Drop]:
     if not module_name:
         raise Unresolvable(f"{name!r} is not a dotted name of a class", did_you_mean(name, _short_names()))
     try:
+        install_import_hooks()
         module = importlib.import_module(module_name)
         cls = getattr(module, class_name)
     except Exception as exc:  # noqa: BLE001  a user's module may raise anything while it is imported
