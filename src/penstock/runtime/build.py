@@ -16,11 +16,11 @@ from penstock.drops.data import DataDrop
 from penstock.drops.ports import Parameter, declared_parameters, parse_arguments
 from penstock.errors import DropError, GraphInvalid, ParameterInvalid
 from penstock.graph import analyse
-from penstock.graph.links import APP, Wiring
+from penstock.graph.links import APP, CONTAINER, Wiring
 from penstock.graph.load import encode, read
 from penstock.graph.problems import Problem
 from penstock.graph.rules import Rules
-from penstock.graph.spec import Graph
+from penstock.graph.spec import DropSpec, Graph
 from penstock.runtime.resolve import Unresolvable, resolve, resolve_storage
 
 __all__ = ["GraphSource", "Prepared", "inspect", "prepare", "read_source"]
@@ -136,7 +136,7 @@ class _Classes:
         key = (name or f"storage {spec.storage}", kind)
         if key[0] not in self._known[kind] and key not in self._wrong:
             try:
-                cls = resolve(name, kind) if name or kind == APP else resolve_storage(spec.storage or "")
+                cls = resolve(name, kind) if name or kind == APP else resolve_storage(self._storage(spec, kind))
             except Unresolvable as exc:
                 self._wrong[key] = exc
             else:
@@ -148,6 +148,10 @@ class _Classes:
                 self.problems.append(Problem("PS206", str(reason), spec.key, path, reason.hint))
             return -1
         return self._known[kind][key[0]]
+
+    @staticmethod
+    def _storage(spec: DropSpec, kind: int) -> str:
+        return "container" if kind == CONTAINER else spec.storage or ""
 
     def members(self, number: int) -> list[int]:
         """Return the drops of one class."""

@@ -7,12 +7,13 @@ runs these three are routed: text from a slot's thread goes to the log of the dr
 else goes where it went before. When the last session ends all is put back.
 """
 
+import io
 import logging
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any, Protocol
+from typing import Any, Protocol, TextIO
 
 __all__ = ["Listener", "capturing", "listen"]
 
@@ -71,7 +72,7 @@ def _remove() -> None:
 class _Router:
     """A text stream that looks at who writes; in everything else it is the stream it stands for."""
 
-    def __init__(self, name: str, before: IO[str]) -> None:
+    def __init__(self, name: str, before: TextIO) -> None:
         self._name = name
         self._before = before
 
@@ -86,8 +87,30 @@ class _Router:
         for line in lines:
             self.write(line)
 
+    @property
+    def buffer(self) -> Any:  # Any: a binary stream, the true one or ours
+        listener: Listener | None = getattr(_local, "listener", None)
+        return self._before.buffer if listener is None else _Bytes(self._name, listener)
+
     def __getattr__(self, name: str) -> Any:  # Any: whatever the stream behind has
         return getattr(self._before, name)
+
+
+class _Bytes(io.RawIOBase):
+    """The binary side of a routed stream."""
+
+    def __init__(self, name: str, listener: Listener) -> None:
+        super().__init__()
+        self._name = name
+        self._listener = listener
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:  # Any: bytes-like, of any kind
+        text = bytes(data)
+        self._listener.hear(self._name, text.decode(errors="replace"))
+        return len(text)
 
 
 class _Handler(logging.Handler):

@@ -142,6 +142,11 @@ class Runner:
         with self.lock:
             return self._changed.wait_for(lambda: over() or self._is_quiet(), timeout_s)
 
+    @property
+    def timer_count(self) -> int:
+        """How many items wait on a timer now."""
+        return len(self._timers)
+
     def limit(self, index: int, seconds: float) -> None:
         """Let an item that begins now be overdue after some seconds."""
         with self.lock:

@@ -143,6 +143,11 @@ class Session:
         self._owned.close()
 
     @property
+    def waiting_on_timers(self) -> int:
+        """How many apps wait on a timer now."""
+        return self._runner.timer_count
+
+    @property
     def abandoned(self) -> int:
         """How many threads still run code that could not be stopped."""
         return sum(thread.is_alive() for thread in self._runner.abandoned)

@@ -10,6 +10,7 @@ import pytest
 import penstock
 from penstock import AppDrop, DataDrop, Parameter
 from penstock.drops.base import Drop
+from penstock.engine.states import AppState
 from penstock.runtime.result import new_session
 
 HERE = __name__
@@ -167,11 +168,24 @@ def test_tries_start_with_empty_outputs_again() -> None:
 
 
 def test_delayed_apps_hold_no_thread() -> None:
-    apps = [app(f"later{i}", Later, ["a"], [], seconds=0.2) for i in range(300)]
-    began = time.perf_counter()
-    result = run([data("a"), *apps], workers=2)
+    apps = [app(f"later{i}", Later, ["a"], [], seconds=HANG_S) for i in range(300)]
+    session = new_session([data("a"), *apps], workers=2)
+    session.deploy()
+    try:
+        session.trigger()
+        deadline = time.monotonic() + HANG_S
+        while session.waiting_on_timers < 300 and time.monotonic() < deadline:
+            session.wait(0.01)
+        assert session.waiting_on_timers == 300
+        assert session.flow.execution.count(AppState.RUNNING) == 300
+    finally:
+        session.cancel()
+        session.close()
+
+
+def test_delayed_apps_run_when_their_time_has_come() -> None:
+    result = run([data("a"), *(app(f"later{i}", Later, ["a"], [], seconds=0.01) for i in range(20))], workers=2)
     assert result.ok
-    assert time.perf_counter() - began < 300 * 0.2 / 2 / 10  # one after the other on two threads it would be 30 s
 
 
 def test_many_ready_apps_share_a_bounded_number_of_threads() -> None:
