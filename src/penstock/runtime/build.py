@@ -144,7 +144,7 @@ class _Classes:
                 self.classes.append(cls)
         if key in self._wrong:
             if name or kind != APP:  # an app without a class is told about by the graph's own check
-                reason, path = self._wrong[key], f"/{self._graph.place(index)}/dropclass"
+                reason, path = self._wrong[key], f"/{self._graph.place(index)}/{'dropclass' if name else 'storage'}"
                 self.problems.append(Problem("PS206", str(reason), spec.key, path, reason.hint))
             return -1
         return self._known[kind][key[0]]

@@ -4,6 +4,7 @@
 import threading
 import traceback
 from collections.abc import Sequence
+from types import TracebackType
 
 import msgspec
 
@@ -60,7 +61,7 @@ class Failures:
     def add(self, uid: str, error: BaseException, inputs: Sequence[InputState]) -> None:
         """Take note of a failure; call it where `error` was caught."""
         limit = self._settings.message_bytes
-        told = "".join(traceback.format_exception(error))
+        told = "".join(traceback.format_exception(type(error), error, _users_part(error)))
         self._note(Failure(uid, type(error).__name__, _bounded(_message(error), limit), _bounded(told, limit), inputs))
 
     def stalled(self, uids: Sequence[str]) -> None:
@@ -75,6 +76,14 @@ class Failures:
             if len(self._kept) < self._settings.failures_kept:
                 self._kept.append(failure)
         self._folder.append("errors.jsonl", failure)
+
+
+def _users_part(error: BaseException) -> TracebackType | None:
+    """Return the traceback without the frames that every app has above it."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith("penstock.runtime."):
+        trace = trace.tb_next
+    return trace
 
 
 def _message(error: BaseException) -> str:

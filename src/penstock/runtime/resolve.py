@@ -83,6 +83,12 @@ def _import_users(name: str) -> type[Drop]:
         install_import_hooks()
         module = importlib.import_module(module_name)
         cls = getattr(module, class_name)
+    except ModuleNotFoundError as exc:
+        if exc.name is None or not f"{module_name}.".startswith(f"{exc.name}."):
+            raise Unresolvable(f"{name!r} cannot be imported ({exc})") from exc  # something that it needs is missing
+        reason = f"{name!r} is no class of Penstock, and there is no module {exc.name!r} to import it from"
+        hint = did_you_mean(name, ALIASES) or "install it, or put its folder on PYTHONPATH"
+        raise Unresolvable(reason, hint) from exc
     except Exception as exc:  # noqa: BLE001  a user's module may raise anything while it is imported
         reason = f"{name!r} cannot be imported ({type(exc).__name__}: {exc})"
         raise Unresolvable(reason, did_you_mean(name, ALIASES)) from exc
