@@ -8,8 +8,12 @@ from hypothesis import HealthCheck, settings
 
 PROVE = bool(os.environ.get("PENSTOCK_PROVE"))
 
-settings.register_profile("quick", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("prove", max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "quick", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile(
+    "prove", max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("prove" if PROVE else "quick")
 
 SHARED_GRAPHS = Path(__file__).resolve().parent.parent.parent / "shared" / "graphs"

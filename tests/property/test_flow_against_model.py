@@ -13,7 +13,7 @@ from penstock.errors import IllegalTransition
 from penstock.graph import analyse
 from penstock.graph.load import encode, loads
 
-from ..conftest import PROVE
+from tests.conftest import PROVE
 from .flow_model import App, Data, Model
 
 
@@ -51,7 +51,10 @@ class Play:
         self.settle()
         for uid, drop in self.model.drops.items():
             index = self.index[uid]
-            state, execution = DropState(self.flow.state[index]).name, AppState(self.flow.execution[index]).name
+            state, execution = (
+                DropState(self.flow.state[index]).name,
+                AppState(self.flow.execution[index]).name,
+            )
             assert state == drop.state, uid
             if isinstance(drop, App):
                 assert execution == drop.execution.replace("READY", "NOT_RUN"), uid
@@ -93,7 +96,9 @@ def _random_drops(rnd: random.Random, *, effective: bool) -> list[Data | App]:
         ]
         for i in range(rnd.randint(1, 4)):
             app = App(
-                f"a{layer}.{i}", threshold=rnd.choice([0, 0, 33, 49, 50, 99, 100]), block_skip=rnd.random() < 0.4
+                f"a{layer}.{i}",
+                threshold=rnd.choice([0, 0, 33, 49, 50, 99, 100]),
+                block_skip=rnd.random() < 0.4,
             )
             app.inputs = rnd.sample(above, rnd.randint(0 if rnd.random() < 0.1 else 1, len(above)))
             app.outputs = rnd.sample(below, rnd.randint(0, len(below)))

@@ -5,7 +5,7 @@ numpy is imported in the functions that need it: importing it costs more time th
 """
 
 import pickle
-from typing import ClassVar, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from penstock.apps.inputs import number_from_port, readable_drops
 from penstock.apps.plain import PICKLE_PROTOCOL

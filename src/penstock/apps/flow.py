@@ -9,7 +9,7 @@ PickOne                                the first item, and the rest for the next
 
 import pickle
 from collections.abc import Mapping
-from typing import ClassVar, TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from penstock.apps.basic import copy_all
 from penstock.apps.inputs import port_link, readable_drops

@@ -34,7 +34,7 @@ _HARMLESS = re.compile(r"[\w./:=@%+,-]+")
 _SUBSCRIPT_CODE = re.compile(r"\[.*(\$\(|`|\$\{|<\()", re.DOTALL)
 
 
-class ValueRefused(ValueError):  # noqa: N818  named like those in errors.py
+class ValueRefused(ValueError):
     """A value that cannot stand where its placeholder stands; the caller knows the drop and says so."""
 
     def __init__(self, name: str, reason: str) -> None:

@@ -6,7 +6,7 @@ to several outputs: `results.py`.
 """
 
 from collections.abc import Mapping
-from typing import ClassVar, Any, cast
+from typing import Any, ClassVar, cast
 
 from penstock.apps.call import build_call, encoding_of
 from penstock.apps.functions import Function, check_function, find_function

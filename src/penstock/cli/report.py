@@ -76,8 +76,12 @@ def tell_start(out: Console, session: Session, graph: str) -> None:
     _tell(out, "graph", told)
 
 
-def tell_end(out: Console, session: Session, result: RunResult) -> None:
-    """Say how a run ended."""
+def tell_end(out: Console, session: Session, result: RunResult, why: str) -> None:
+    """Say how a run ended.
+
+    Args:
+        why: it was cancelled, "" where it was not.
+    """
     found = found_as(session.session_id, session.directory)
     if result.errors:
         explained = _Explainer(session)
@@ -86,6 +90,8 @@ def tell_end(out: Console, session: Session, result: RunResult) -> None:
     tell_outcome(
         out, result.session_id, result.status, result.seconds, session.counts(), len(result.absorbed)
     )
+    if why:
+        _tell(out, "because", why)
     for note in result.notes:
         _tell(out, "warning", note, "bold yellow")
     _line(out, "results", f"in {_near(session.directory)}")

@@ -66,13 +66,14 @@ def _run(options: Namespace, write_json: Callable[[str], None] | None) -> int:
             reason = _watch(session, options.timeout, interruption)
         finally:
             result = finish(session)
+        why = _why(reason, options.timeout) if session.state is SessionState.CANCELLED else ""
         if write_json is None:
             out = console(sys.stdout)
             if options.outputs:
                 tell_outputs(out, result)
-            tell_end(out, session, result)
+            tell_end(out, session, result, why)
         else:
-            tell_end(console(sys.stderr), session, result)
+            tell_end(console(sys.stderr), session, result, why)
             outcome = result.as_json()
             if options.outputs:
                 outcome["outputs"] = dict(result.outputs())
@@ -96,6 +97,12 @@ def _watch(session: Session, timeout_s: float | None, interruption: "_Interrupti
             if deadline is not None and monotonic() >= deadline:
                 return _TIMEOUT
     return _SIGNALLED + interruption.number
+
+
+def _why(reason: int, timeout_s: float | None) -> str:
+    if reason == _TIMEOUT:
+        return f"the {timeout_s:g} s of --timeout were over"
+    return f"of signal {signal.Signals(reason - _SIGNALLED).name}" if reason else ""
 
 
 def _pause(deadline: float | None) -> float:

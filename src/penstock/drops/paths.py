@@ -88,7 +88,9 @@ def locate(drop: Drop, name: str, folder: str = "") -> Location:
     if path == base:
         raise PathInvalid(drop.uid, f"{name!r} is the folder of the session itself; add a name")
     if path.is_relative_to(base / RESERVED):
-        raise PathInvalid(drop.uid, f"{name!r} lies in {RESERVED}, which is the session's own; choose another folder")
+        raise PathInvalid(
+            drop.uid, f"{name!r} lies in {RESERVED}, which is the session's own; choose another folder"
+        )
     return Location(path, is_absolute=text.startswith("/"), is_inside=path.is_relative_to(base))
 
 

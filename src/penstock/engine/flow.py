@@ -149,7 +149,11 @@ class Flow:
     def recalled(self, indices: Iterable[int]) -> None:
         """Take back the beginning of apps that were handed out and have not begun."""
         for i in indices:
-            if self._kinds[i] == APP and self.execution[i] == _RUNNING and not self._special[i] & (_STREAMS | _RESUMES):
+            if (
+                self._kinds[i] == APP
+                and self.execution[i] == _RUNNING
+                and not self._special[i] & (_STREAMS | _RESUMES)
+            ):
                 self.execution[i] = _NOT_RUN
 
     def app_paused(self, app: int) -> None:
@@ -295,7 +299,9 @@ class Flow:
         if self.state[data] > _WRITING:
             return
         verdict = judge_data(
-            len(self._before[data]), self._errors.get(data, 0), self._skips.get(data, 0),
+            len(self._before[data]),
+            self._errors.get(data, 0),
+            self._skips.get(data, 0),
         )
         if verdict is Verdict.FAIL:
             self._end_data(data, _ERROR)
@@ -377,7 +383,7 @@ class Flow:
         counts = {_ERROR: self._errors, _SKIPPED: self._skips}.get(state)
         count = self._awaited[app] - 1
         self._awaited[app] = count
-        if count >= 0 and counts is not None:
+        if counts is not None:
             counts[app] = counts.get(app, 0) + 1
             self._special[app] |= _FAULTY
         if not count:

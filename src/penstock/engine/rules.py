@@ -17,7 +17,7 @@ class Verdict(Enum):
     SKIP = "skip"
 
 
-def judge_app(effective: int, errors: int, skips: int, threshold: int, *, block_skip: bool) -> Verdict:
+def judge_app(effective: int, errors: int, skips: int, threshold: float, *, block_skip: bool) -> Verdict:
     """Decide about an app at the moment when `effective` inputs have ended.
 
     Args:

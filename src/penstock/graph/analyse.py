@@ -130,7 +130,9 @@ def _number(value: Any, default: float) -> float:  # Any: JSON as the author wro
 
 def _classes_missing(graph: Graph, wiring: Wiring) -> list[Problem]:
     return [
-        Problem("PS205", "the app names no class", spec.key, f"/{graph.place(i)}/dropclass", "add a dropclass")
+        Problem(
+            "PS205", "the app names no class", spec.key, f"/{graph.place(i)}/dropclass", "add a dropclass"
+        )
         for i, spec in enumerate(graph.drops)
         if spec.dropclass is None and wiring.kinds[i] == APP and not spec.class_name
     ]
@@ -140,7 +142,9 @@ def _cycle_problem(graph: Graph, cycle: Sequence[int]) -> Problem:
     uids = [graph.drops[i].key for i in cycle]
     names = " -> ".join([*uids, uids[0]])
     hint = "remove one of these links; loops are unrolled by the translator"
-    return Problem("PS303", f"these drops wait for each other: {names}", uids[0], f"/{graph.place(cycle[0])}", hint)
+    return Problem(
+        "PS303", f"these drops wait for each other: {names}", uids[0], f"/{graph.place(cycle[0])}", hint
+    )
 
 
 def _knots(wiring: Wiring) -> Iterable[list[int]]:

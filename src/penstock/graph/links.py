@@ -134,8 +134,12 @@ def _plain_rows(graph: Graph, kinds: bytearray) -> Wiring | None:
                 if spec.inputs or spec.outputs:
                     return None
             # An itemgetter of several names gives a tuple in one call: the fastest way known, so it stands here twice.
-            before.append(() if not back else itemgetter(*back)(index) if len(back) > 1 else (index[back[0]],))
-            after.append(() if not ahead else itemgetter(*ahead)(index) if len(ahead) > 1 else (index[ahead[0]],))
+            before.append(
+                () if not back else itemgetter(*back)(index) if len(back) > 1 else (index[back[0]],)
+            )
+            after.append(
+                () if not ahead else itemgetter(*ahead)(index) if len(ahead) > 1 else (index[ahead[0]],)
+            )
     except (KeyError, TypeError):
         return None
     wiring = Wiring(kinds, before, after, {}, {})
@@ -171,7 +175,9 @@ class _Tangle:
         self._graph = graph
         self._kinds = kinds
         self._index: Mapping[str, int] = graph.index
-        self._before: list[dict[int, None]] = [{} for _ in graph.drops]  # dicts are sets that keep their order
+        self._before: list[dict[int, None]] = [
+            {} for _ in graph.drops
+        ]  # dicts are sets that keep their order
         self._after: list[dict[int, None]] = [{} for _ in graph.drops]
         self._plain: set[tuple[int, int]] = set()
         self._streaming: dict[int, dict[int, None]] = {}
@@ -182,8 +188,7 @@ class _Tangle:
         own: list[tuple[int, str, int]] = []
         for i, spec in enumerate(self._graph.drops):
             for field, key, of_app, _ in _KEYS:
-                for j in self._targets(i, spec, field, key, of_app=of_app):
-                    own.append((i, field, j))
+                own += [(i, field, j) for j in self._targets(i, spec, field, key, of_app=of_app)]
             self._family(i, spec)
         for i, field, j in own:
             self._note(i, field, j)
@@ -212,7 +217,13 @@ class _Tangle:
             path = f"/{self._graph.place(i)}/{key}/{k}"
             j = self._index.get(uid)
             if j is None:
-                self._tell("PS302", f"{key} names {uid!r}, which is not in this graph", spec.key, path, self._near(uid))
+                self._tell(
+                    "PS302",
+                    f"{key} names {uid!r}, which is not in this graph",
+                    spec.key,
+                    path,
+                    self._near(uid),
+                )
             elif (self._kinds[j] == APP) == is_app:
                 kind = "an app" if is_app else "data"
                 text = f"{key} names {uid!r}, which is {kind} too"
@@ -246,11 +257,22 @@ class _Tangle:
                 j = self._index.get(uid)
                 path = f"/{self._graph.place(i)}/{key}"
                 if j is None:
-                    self._tell("PS302", f"{key} names {uid!r}, which is not in this graph", spec.key, path, self._near(uid))
+                    self._tell(
+                        "PS302",
+                        f"{key} names {uid!r}, which is not in this graph",
+                        spec.key,
+                        path,
+                        self._near(uid),
+                    )
                     continue
                 container, member = (i, j) if key == "children" else (j, i)
                 if self._kinds[container] != CONTAINER or self._kinds[member] == APP:
-                    self._tell("PS301", f"{key} names {uid!r}: only a container has children, and they are data", spec.key, path)
+                    self._tell(
+                        "PS301",
+                        f"{key} names {uid!r}: only a container has children, and they are data",
+                        spec.key,
+                        path,
+                    )
                 else:
                     self._children.setdefault(container, {})[member] = None
 
@@ -260,7 +282,9 @@ class _Tangle:
                 if (i, j) in self._plain:
                     spec, app = self._graph.drops[i], self._graph.drops[j].key
                     text = f"{app!r} is a consumer and a streaming consumer of this data"
-                    self._tell("PS304", text, spec.key, f"/{self._graph.place(i)}", "keep one of the two links")
+                    self._tell(
+                        "PS304", text, spec.key, f"/{self._graph.place(i)}", "keep one of the two links"
+                    )
 
     def _near(self, uid: str) -> str:
         return did_you_mean(uid, self._index) if len(self._index) <= 5_000 else ""

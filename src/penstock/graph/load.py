@@ -60,7 +60,9 @@ def read(text: bytes | str) -> Reading:
     if has_record:
         specs = specs[:-1]
     if not specs:
-        return Reading(None, [Problem("PS104", "the graph holds no drop", hint="add drops, or check the file")])
+        return Reading(
+            None, [Problem("PS104", "the graph holds no drop", hint="add drops, or check the file")]
+        )
     graph = Graph(data, specs, has_record=has_record)
     return Reading(graph, _check_names(graph))
 
@@ -92,7 +94,9 @@ def _check_names(graph: Graph) -> list[Problem]:
     seen: dict[str, int] = {}
     for i, spec in enumerate(graph.drops):
         place = graph.place(i)
-        missing = [name for name, value in zip(_MANDATORY, (spec.oid, spec.category), strict=True) if not value]
+        missing = [
+            name for name, value in zip(_MANDATORY, (spec.oid, spec.category), strict=True) if not value
+        ]
         if missing:
             problems.append(_missing(place, graph.fields(i), missing))
         for name in {spec.oid, spec.key} - {""}:
@@ -120,7 +124,9 @@ def _diagnose(data: bytes) -> Reading:
         return _salvage(value)
     if isinstance(value, dict) and value.keys() & _LOGICAL_KEYS:
         hint = "translate it first: dlg fill | dlg unroll | dlg partition | dlg map (the DALiuGE translator)"
-        return Reading(None, [Problem("PS103", "this is a logical graph, Penstock runs physical ones", hint=hint)])
+        return Reading(
+            None, [Problem("PS103", "this is a logical graph, Penstock runs physical ones", hint=hint)]
+        )
     text = f"a physical graph is a list of drops, this is {_json_name(value)}"
     return Reading(None, [Problem("PS102", text, hint="put the drops in [ ]")])
 
@@ -132,7 +138,9 @@ def _salvage(items: list[Any]) -> Reading:
     places: list[int] = []
     for place, item in enumerate(items):
         if not isinstance(item, dict):
-            problems.append(Problem("PS201", f"element {place} is {_json_name(item)}, no drop", path=f"/{place}"))
+            problems.append(
+                Problem("PS201", f"element {place} is {_json_name(item)}, no drop", path=f"/{place}")
+            )
             continue
         wrong = dict(_wrong_fields(place, item))
         problems.extend(wrong.values())
@@ -172,7 +180,9 @@ def _malformed(data: bytes, error: Exception) -> Problem:
     offset = int(match.group(1)) if match else len(data)
     reason = _BYTE_OFFSET.sub("", str(error)).removeprefix("JSON is malformed: ").strip()
     try:
-        json.loads(data.decode())  # the standard library knows the place better: msgspec's is a few letters late
+        json.loads(
+            data.decode()
+        )  # the standard library knows the place better: msgspec's is a few letters late
     except UnicodeDecodeError as exc:
         reason, offset = "these bytes are not UTF-8", exc.start
     except json.JSONDecodeError as exc:
@@ -187,5 +197,12 @@ def _malformed(data: bytes, error: Exception) -> Problem:
 def _json_name(value: object) -> str:
     if value is None:
         return "null"
-    names = {bool: "true or false", int: "a number", float: "a number", str: "a text", list: "a list", dict: "an object"}
+    names = {
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        str: "a text",
+        list: "a list",
+        dict: "an object",
+    }
     return names.get(type(value), "something else")

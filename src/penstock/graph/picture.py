@@ -159,15 +159,18 @@ def _group(labels: _Labels, limit: int) -> tuple[list[int], list[list[int]], str
         ("class", labels.class_name),
         ("kind", lambda _: None),
     ]
-    for _, key in ways:
-        places: dict[Hashable, int] = {}
+    group_of: list[int] = []
+    places: dict[Hashable, int] = {}
+    chosen = ""
+    for what, key in ways:
+        chosen, places = what, {}
         group_of = [places.setdefault((wiring.kinds[i], key(i)), len(places)) for i in range(len(layer))]
         if len(places) <= limit:
             break
     members: list[list[int]] = [[] for _ in places]
     for i, group in enumerate(group_of):
         members[group].append(i)
-    return group_of, members, next(what for what, way in ways if way is key)
+    return group_of, members, chosen
 
 
 def _arrows(wiring: Wiring, group_of: Sequence[int]) -> list[Arrow]:

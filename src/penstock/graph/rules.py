@@ -34,7 +34,7 @@ class Rules:
     """
 
     effective: dict[int, int] = field(default_factory=dict)
-    threshold: dict[int, int] = field(default_factory=dict)
+    threshold: dict[int, float] = field(default_factory=dict)
     block_skip: set[int] = field(default_factory=set)
     external: set[int] = field(default_factory=set)
     tries: dict[int, int] = field(default_factory=dict)
@@ -102,12 +102,14 @@ class _RuleReader:
     def _read_app(self) -> None:
         index, rules = self._index, self.rules
         inputs = len(self._wiring.before[index])
-        effective = self._number("n_effective_inputs", lambda n: n == -1 or (1 <= n <= inputs and n == int(n)))
+        effective = self._number(
+            "n_effective_inputs", lambda n: n == -1 or (1 <= n <= inputs and n == int(n))
+        )
         if effective is not None and 0 < effective < inputs:
             rules.effective[index] = int(effective)
         threshold = self._number("input_error_threshold", lambda percent: 0 <= percent <= 100)
         if threshold:
-            rules.threshold[index] = int(threshold)
+            rules.threshold[index] = threshold
         tries = self._number("n_tries", lambda n: n >= 1 and n == int(n))
         if tries is not None and tries > 1:
             rules.tries[index] = int(tries)

@@ -38,7 +38,7 @@ def listen(listener: Listener | None) -> None:
 @contextmanager
 def capturing() -> Iterator[None]:
     """Route output while inside; sessions may overlap."""
-    global _sessions  # noqa: PLW0603  the streams are one per process, and so is their count
+    global _sessions  # the streams are one per process, and so is their count
     with _lock:
         _sessions += 1
         if _sessions == 1:

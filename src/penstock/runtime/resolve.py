@@ -89,7 +89,7 @@ def _import_users(name: str) -> type[Drop]:
         reason = f"{name!r} is no class of Penstock, and there is no module {exc.name!r} to import it from"
         hint = did_you_mean(name, ALIASES) or "install it, or put its folder on PYTHONPATH"
         raise Unresolvable(reason, hint) from exc
-    except Exception as exc:  # noqa: BLE001  a user's module may raise anything while it is imported
+    except Exception as exc:  # a user's module may raise anything while it is imported
         reason = f"{name!r} cannot be imported ({type(exc).__name__}: {exc})"
         raise Unresolvable(reason, did_you_mean(name, ALIASES)) from exc
     if not (isinstance(cls, type) and issubclass(cls, Drop)):

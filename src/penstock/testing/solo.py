@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A stand-in for a session: drops made and linked by hand, each run by a call.
 
-    site = SoloSite(tmp_path)
-    source = site.add(MemoryDrop, "source")
-    app = site.add(CopyApp, "copy")
-    target = site.add(MemoryDrop, "target")
-    site.link(source, app); site.link(app, target)
-    site.fill(source, b"abc")
-    site.run(app)
-    assert target.read() == b"abc"
+site = SoloSite(tmp_path)
+source = site.add(MemoryDrop, "source")
+app = site.add(CopyApp, "copy")
+target = site.add(MemoryDrop, "target")
+site.link(source, app); site.link(app, target)
+site.fill(source, b"abc")
+site.run(app)
+assert target.read() == b"abc"
 """
 
 import os
@@ -30,7 +30,9 @@ D = TypeVar("D", bound=Drop)
 class SoloSite:
     """Meets `penstock.drops.base.Site` for a handful of drops; nothing runs by itself. One thread only."""
 
-    def __init__(self, directory: Path, session_id: str = "solo", environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, directory: Path, session_id: str = "solo", environment: Mapping[str, str] | None = None
+    ) -> None:
         self.session_id = session_id
         self.directory = directory
         self.environment: Mapping[str, str] = dict(os.environ) if environment is None else environment
@@ -53,10 +55,20 @@ class SoloSite:
         drop.initialize()
         return drop
 
-    def link(self, left: Drop, right: Drop, port: str = "", left_port: str | None = None, *, streaming: bool = False) -> None:
+    def link(
+        self,
+        left: Drop,
+        right: Drop,
+        port: str = "",
+        left_port: str | None = None,
+        *,
+        streaming: bool = False,
+    ) -> None:
         """Let data flow from `left` to `right`; `port` is the app's name for it, `left_port` the left end's."""
         after, before = (left.index, Side.AFTER), (right.index, Side.BEFORE)
-        self._links.setdefault(after, []).append(Linked(port if left_port is None else left_port, right, streaming))
+        self._links.setdefault(after, []).append(
+            Linked(port if left_port is None else left_port, right, streaming)
+        )
         self._links.setdefault(before, []).append(Linked(port, left, streaming))
 
     def put(self, container: Drop, child: Drop) -> None:

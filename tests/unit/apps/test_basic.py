@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from penstock.drops.directory import DirectoryDrop
-from penstock.drops.file import FileDrop
 
 from penstock.apps import basic
 from penstock.apps.basic import (
@@ -23,6 +21,8 @@ from penstock.apps.basic import (
 )
 from penstock.drops.app import AppDrop
 from penstock.drops.container import ContainerDrop
+from penstock.drops.directory import DirectoryDrop
+from penstock.drops.file import FileDrop
 from penstock.drops.memory import MemoryDrop
 from penstock.drops.null import NullDrop
 from penstock.errors import DropNotWritable, PortMissing

@@ -7,9 +7,9 @@ from typing import Any
 
 import dill
 import pytest
-from penstock.drops.file import FileDrop
 
 from penstock.apps.python import PyFuncApp
+from penstock.drops.file import FileDrop
 from penstock.drops.memory import MemoryDrop
 from penstock.errors import ClassNotFound, EncodingFailed, ParameterInvalid
 from penstock.testing.solo import SoloSite

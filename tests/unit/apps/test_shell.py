@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from penstock.drops.file import FileDrop
 
 from penstock.apps.shell import BashShellApp
+from penstock.drops.file import FileDrop
 from penstock.drops.memory import MemoryDrop
 from penstock.drops.null import NullDrop
 from penstock.engine.states import DropState

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from penstock.drops.file import FileDrop
 
 from penstock.apps import pipes, process
 from penstock.apps.pipes import OutgoingPipe, take_pipe
 from penstock.apps.streaming import StreamingInputBashApp, StreamingInputOutputBashApp, StreamingOutputBashApp
+from penstock.drops.file import FileDrop
 from penstock.drops.memory import MemoryDrop
 from penstock.errors import CommandFailed, ParameterInvalid, PortMissing, StreamFailed
 from penstock.testing.solo import SoloSite

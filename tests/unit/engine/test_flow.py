@@ -76,11 +76,17 @@ def test_app_is_ready_when_its_last_input_completes() -> None:
     assert script.trigger("a").ready() == []
     assert script.trigger("b").ready() == ["x"]
     script.finish("x")
-    assert (script.state("x"), script.execution("x"), script.state("c")) == ("COMPLETED", "FINISHED", "COMPLETED")
+    assert (script.state("x"), script.execution("x"), script.state("c")) == (
+        "COMPLETED",
+        "FINISHED",
+        "COMPLETED",
+    )
 
 
 def test_a_failing_app_fails_its_outputs_and_all_behind_them() -> None:
-    script = Script(data("a"), app("x", "a", "b"), data("b"), app("y", "b", "c"), data("c")).trigger("a").fail("x")
+    script = (
+        Script(data("a"), app("x", "a", "b"), data("b"), app("y", "b", "c"), data("c")).trigger("a").fail("x")
+    )
     assert [script.state(uid) for uid in "xbyc"] == ["ERROR"] * 4
     assert script.execution("y") == "ERROR"
     assert script.flow.has_failed()
@@ -89,7 +95,11 @@ def test_a_failing_app_fails_its_outputs_and_all_behind_them() -> None:
 @pytest.mark.parametrize(("threshold", "runs"), [(0, False), (49, False), (50, True), (100, True)])
 def test_one_of_two_inputs_in_error_is_borne_from_fifty_percent_on(threshold: int, runs: bool) -> None:
     script = Script(
-        app("x", "", "a"), data("a"), data("b"), app("y", "a b", "c", input_error_threshold=threshold), data("c")
+        app("x", "", "a"),
+        data("a"),
+        data("b"),
+        app("y", "a b", "c", input_error_threshold=threshold),
+        data("c"),
     )
     script.trigger("x b").ready()
     script.fail("x")
@@ -98,7 +108,9 @@ def test_one_of_two_inputs_in_error_is_borne_from_fifty_percent_on(threshold: in
 
 
 def test_inputs_after_the_effective_number_change_nothing() -> None:
-    script = Script(data("a"), app("x", "", "b"), data("b"), app("y", "a b", "c", n_effective_inputs=1), data("c"))
+    script = Script(
+        data("a"), app("x", "", "b"), data("b"), app("y", "a b", "c", n_effective_inputs=1), data("c")
+    )
     script.trigger("x")
     script.ready()
     assert script.trigger("a").ready() == ["y"]
@@ -126,7 +138,9 @@ def test_data_is_skipped_by_its_first_skipped_producer() -> None:
     assert script.finish("y").state("c") == "SKIPPED"
 
 
-@pytest.mark.parametrize(("second", "state"), [("finish", "COMPLETED"), ("skip", "SKIPPED"), ("fail", "ERROR")])
+@pytest.mark.parametrize(
+    ("second", "state"), [("finish", "COMPLETED"), ("skip", "SKIPPED"), ("fail", "ERROR")]
+)
 def test_block_skip_of_data_waits_for_all_producers(second: str, state: str) -> None:
     script = Script(app("x", "", "c"), app("y", "", "c"), data("c", block_skip=True))
     script.trigger("x y").ready()
@@ -140,7 +154,9 @@ def test_block_skip_of_data_waits_for_all_producers(second: str, state: str) -> 
 
 
 def test_a_branch_skips_one_output_and_finishes() -> None:
-    script = Script(app("x", "", "a b"), data("a"), data("b"), app("y", "a", ""), app("z", "b", "")).trigger("x")
+    script = Script(app("x", "", "a b"), data("a"), data("b"), app("y", "a", ""), app("z", "b", "")).trigger(
+        "x"
+    )
     script.flow.begin(script._ids("x"))
     script.ready()
     script.do("skip", "a")
@@ -163,7 +179,9 @@ def test_data_that_cannot_settle_fails_its_consumers() -> None:
 
 
 def test_an_end_drop_ends_the_session_and_keeps_what_ended_with_it() -> None:
-    script = Script(app("x", "", "a e b"), data("a"), data("e"), data("b"), app("y", "b", "c"), data("c"), ends="e")
+    script = Script(
+        app("x", "", "a e b"), data("a"), data("e"), data("b"), app("y", "b", "c"), data("c"), ends="e"
+    )
     script.trigger("x").finish("x")
     assert [script.state(uid) for uid in "aeb"] == ["COMPLETED"] * 3
     assert [script.state(uid) for uid in "yc"] == ["SKIPPED"] * 2
@@ -171,7 +189,9 @@ def test_an_end_drop_ends_the_session_and_keeps_what_ended_with_it() -> None:
 
 
 def test_an_end_drop_waits_for_data_that_is_settling() -> None:
-    script = Script(app("x", "", "a e"), data("a"), data("e"), settling="a", ends="e").trigger("x").finish("x")
+    script = (
+        Script(app("x", "", "a e"), data("a"), data("e"), settling="a", ends="e").trigger("x").finish("x")
+    )
     assert not script.flow.over
     script.do("data_completed", "a")
     assert script.flow.over
@@ -225,7 +245,11 @@ def test_cancel_ends_all_that_is_open_and_later_events_change_nothing() -> None:
     script = Script(data("a"), app("x", "a", "b"), data("b")).trigger("a")
     script.flow.begin(script._ids("x"))
     script.flow.cancel()
-    assert (script.state("a"), script.state("x"), script.execution("x")) == ("COMPLETED", "CANCELLED", "CANCELLED")
+    assert (script.state("a"), script.state("x"), script.execution("x")) == (
+        "COMPLETED",
+        "CANCELLED",
+        "CANCELLED",
+    )
     script.flow.apps_finished(script._ids("x"))
     script.flow.app_failed(script.index["x"])
     assert (script.state("x"), script.state("b")) == ("CANCELLED", "CANCELLED")
@@ -247,7 +271,11 @@ def test_a_recalled_app_begins_again() -> None:
 
 
 def test_concluding_completes_what_nobody_waited_for() -> None:
-    script = Script(data("a"), data("b"), app("x", "a b", "c", n_effective_inputs=1), data("c")).trigger("a").finish("x")
+    script = (
+        Script(data("a"), data("b"), app("x", "a b", "c", n_effective_inputs=1), data("c"))
+        .trigger("a")
+        .finish("x")
+    )
     assert script.flow.leaves_have_ended()
     script.flow.conclude()
     assert script.state("b") == "COMPLETED"
@@ -309,5 +337,24 @@ def test_a_settling_drop_is_not_settled_twice() -> None:
 
 
 def test_skipped_data_stays_skipped_when_its_producer_finishes() -> None:
-    script = Script(app("x", "", "a"), app("y", "", "a"), data("a")).trigger("x y").do("skip", "a").finish("x y")
+    script = (
+        Script(app("x", "", "a"), app("y", "", "a"), data("a")).trigger("x y").do("skip", "a").finish("x y")
+    )
     assert script.state("a") == "SKIPPED"
+
+
+def test_the_percentage_is_of_the_inputs_that_count() -> None:
+    def script(threshold: int) -> Script:
+        drops = [app("x", "", "a"), data("a"), data("b"), data("c")]
+        last = app("y", "a b c", "", n_effective_inputs=2, input_error_threshold=threshold)
+        return Script(*drops, last).trigger("x").fail("x")
+
+    assert script(40).trigger("b").state("y") == "ERROR"
+    assert "y" in script(50).trigger("b").ready()
+
+
+def test_block_skip_of_data_with_one_producer_or_none_does_not_wait() -> None:
+    assert Script(data("a", block_skip=True)).do("skip", "a").state("a") == "SKIPPED"
+    script = Script(app("x", "", "a"), data("a", block_skip=True)).trigger("x")
+    script.flow.begin(script._ids("x"))
+    assert script.do("skip", "a").state("a") == "SKIPPED"

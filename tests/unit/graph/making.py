@@ -60,7 +60,7 @@ def plain_drops(is_app: Sequence[bool], edges: Sequence[Edge]) -> list[Drop]:
 
 @st.composite
 def tangled_drops(draw: st.DrawFn, is_app: Sequence[bool], edges: Sequence[Edge]) -> list[Drop]:
-    """Return the same edges in mixed spellings: at one end or both, uids or ports, doubled, null and empty lists."""
+    """Return the same edges spelled otherwise: at one end or both, uids or ports, doubled, empty lists."""
     drops = [app(f"u{i}") if isapp else data(f"u{i}") for i, isapp in enumerate(is_app)]
 
     def spell(uid: str) -> Any:

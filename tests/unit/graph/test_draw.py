@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import pairwise
 from typing import Any
 from xml.etree import ElementTree
 
@@ -190,7 +191,7 @@ def test_a_group_of_mixed_states_names_and_classes_says_so() -> None:
 
 
 def test_drops_of_one_place_in_the_logical_graph_are_one_group() -> None:
-    drops = layered(2, 4, lg_key="k1") + [data("other", lg_key="k2")]
+    drops = [*layered(2, 4, lg_key="k1"), data("other", lg_key="k2")]
     drawn = picture(made(*drops), limit=3)
     assert sorted(box.size for box in drawn.boxes) == [1, 4, 4]
     assert "logical graph" in drawn.note
@@ -201,6 +202,12 @@ def test_many_different_drops_end_in_few_groups() -> None:
     drawn = picture(made(*drops), limit=5)
     assert [box.size for box in drawn.boxes] == [20, 3]
     assert drawn.boxes[0].title == "20 classes" or drawn.boxes[0].title == "20 names"
+
+
+def test_kinds_are_never_mixed_however_low_the_limit() -> None:
+    drawn = picture(made(*layered(4, 10)), limit=1)
+    assert [box.size for box in drawn.boxes] == [20, 20]
+    assert drawn.note.endswith("one per kind")
 
 
 def test_data_without_class_shows_its_storage() -> None:
@@ -287,7 +294,7 @@ def test_what_only_feeds_a_late_step_stands_beside_it() -> None:
 def test_boxes_of_a_column_do_not_overlap(shape: tuple[list[bool], list[Edge]]) -> None:
     layout = lay_out(len(shape[0]), shape[1])
     places = sorted(zip(layout.column, layout.height, strict=True))
-    for (column, height), (other, lower) in zip(places, places[1:], strict=False):
+    for (column, height), (other, lower) in pairwise(places):
         assert column != other or lower - height >= 1 - 1e-6
     assert min(layout.height) >= 0
 
@@ -307,6 +314,23 @@ def test_a_tree_has_no_crossings_and_twins_are_untangled() -> None:
 
 def test_no_nodes_no_places() -> None:
     assert lay_out(0, []).columns == 0
+
+
+def test_links_to_itself_have_no_say() -> None:
+    assert lay_out(2, [(0, 0), (0, 1)]).column == [0, 1]
+
+
+def test_a_group_that_feeds_itself_is_drawn() -> None:
+    drops = [data(f"d{k}", consumers=[f"a{k}"]) for k in range(4)]
+    drops += [app(f"a{k}", outputs=[f"d{k + 1}"] if k < 3 else []) for k in range(4)]
+    svg = to_svg(made(*drops), limit=2)
+    assert len(boxes(svg)) == 2
+    assert len(paths(svg)) == 2
+
+
+def test_a_dense_drawing_is_ordered_without_counting() -> None:
+    layout = lay_out(200, [(i, j) for i in range(100) for j in range(100, 200)])
+    assert sorted(layout.height[100:]) == sorted(layout.height[:100])
 
 
 def test_too_many_bends_are_left_out() -> None:

@@ -136,7 +136,9 @@ def test_data_flows_through_apps() -> None:
 
 
 def test_a_failing_app_fails_what_is_behind_it_and_tells_why() -> None:
-    result = run([data("a"), app("bad", Fail, ["a"], ["b"]), data("b"), app("up", Upper, ["b"], ["c"]), data("c")])
+    result = run(
+        [data("a"), app("bad", Fail, ["a"], ["b"]), data("b"), app("up", Upper, ["b"], ["c"]), data("c")]
+    )
     assert result.status == "FAILED"
     assert [result.states[uid][0] for uid in ("a", "bad", "b", "up", "c")] == [2, 3, 3, 3, 3]
     (failure,) = result.errors
@@ -184,13 +186,17 @@ def test_delayed_apps_hold_no_thread() -> None:
 
 
 def test_delayed_apps_run_when_their_time_has_come() -> None:
-    result = run([data("a"), *(app(f"later{i}", Later, ["a"], [], seconds=0.01) for i in range(20))], workers=2)
+    result = run(
+        [data("a"), *(app(f"later{i}", Later, ["a"], [], seconds=0.01) for i in range(20))], workers=2
+    )
     assert result.ok
 
 
 def test_many_ready_apps_share_a_bounded_number_of_threads() -> None:
     gate = Wait.gates["bounded"] = threading.Event()
-    session = new_session([data("a"), *(app(f"w{i}", Wait, ["a"], [], gate="bounded") for i in range(2000))], workers=8)
+    session = new_session(
+        [data("a"), *(app(f"w{i}", Wait, ["a"], [], gate="bounded") for i in range(2000))], workers=8
+    )
     before = threading.active_count()
     session.deploy()
     try:
@@ -207,7 +213,12 @@ def test_many_ready_apps_share_a_bounded_number_of_threads() -> None:
 def test_a_slow_app_delays_nobody_elses_outcome() -> None:
     gate = Wait.gates["slow"] = threading.Event()
     quick = [app(f"q{i}", Give, ["a"], [f"b{i}"]) for i in range(50)]
-    graph = [data("a"), *quick, *(data(f"b{i}") for i in range(50)), app("slow", Wait, ["a"], [], gate="slow")]
+    graph = [
+        data("a"),
+        *quick,
+        *(data(f"b{i}") for i in range(50)),
+        app("slow", Wait, ["a"], [], gate="slow"),
+    ]
     graph += [app("last", OpenGate, [f"b{i}" for i in range(50)], [], gate="slow")]
     assert run(graph, workers=2).ok  # the gate opens only when all quick ones were told
 
