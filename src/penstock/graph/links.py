@@ -120,7 +120,7 @@ def _plain_rows(graph: Graph, kinds: bytearray) -> Wiring | None:
     """Return the wiring of a graph whose edges are all plain uids told alike at both ends, else None."""
     if any(links != _NO_RARE_LINKS for links in map(_RARE_LINKS, graph.drops)):
         return None
-    index: Any = graph.index  # Any: a link that is a dict raises TypeError when looked up, which is the point
+    index = graph.index
     before: list[Row] = []
     after: list[Row] = []
     try:
@@ -133,17 +133,33 @@ def _plain_rows(graph: Graph, kinds: bytearray) -> Wiring | None:
                 back, ahead = spec.producers, spec.consumers
                 if spec.inputs or spec.outputs:
                     return None
-            # An itemgetter of several names gives a tuple in one call: the fastest way known, so it stands here twice.
-            before.append(
-                () if not back else itemgetter(*back)(index) if len(back) > 1 else (index[back[0]],)
-            )
-            after.append(
-                () if not ahead else itemgetter(*ahead)(index) if len(ahead) > 1 else (index[ahead[0]],)
-            )
+            before.append(_row(index, back) if back else ())
+            after.append(_row(index, ahead) if ahead else ())
     except (KeyError, TypeError):
         return None
     wiring = Wiring(kinds, before, after, {}, {})
     return wiring if _is_symmetric(wiring) else None
+
+
+def _row(index: Mapping[str, int], links: tuple[LinkText, ...]) -> Row:
+    """Return the indices of a drop's neighbours, each once.
+
+    Raises:
+        KeyError: a link names a drop that is not there, or several.
+        TypeError: links are of mixed spellings.
+    """
+    if isinstance(links[0], str):
+        names: Any = links  # Any: a dict among them raises TypeError when looked up, which is the point
+        # An itemgetter of several names gives a tuple in one call: the fastest way known.
+        return itemgetter(*names)(index) if len(names) > 1 else (index[names[0]],)
+    return tuple(dict.fromkeys([index[_only_name(link)] for link in links]))
+
+
+def _only_name(link: LinkText) -> str:
+    if isinstance(link, str) or len(link) != 1:
+        raise KeyError(link)
+    (name,) = link
+    return name
 
 
 def _is_symmetric(wiring: Wiring) -> bool:

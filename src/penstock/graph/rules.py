@@ -11,11 +11,9 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any
 
-import msgspec
-
 from penstock.graph.links import APP, Wiring
 from penstock.graph.problems import Problem
-from penstock.graph.spec import EMPTY_SPEC, DropSpec, Graph
+from penstock.graph.spec import EMPTY_SPEC, DescribedRules, DropSpec, Graph, RuleArgument
 
 __all__ = ["Rules", "is_true", "read_rules"]
 
@@ -50,7 +48,7 @@ def read_rules(graph: Graph, wiring: Wiring) -> tuple[Rules, list[Problem]]:
     return reader.rules, reader.problems
 
 
-_FIELDS = {
+_ATTRIBUTES = {
     "n_effective_inputs": "n_effective_inputs",
     "input_error_threshold": "input_error_threshold",
     "n_tries": "n_tries",
@@ -61,18 +59,24 @@ _FIELDS = {
     "expectedSize": "expected_size",
     "expireAfterUse": "expire_after_use",
 }
-_ALL = attrgetter(*_FIELDS.values(), "application_args", "component_params")
+_ALL = attrgetter(*_ATTRIBUTES.values(), "application_args", "component_params")
 _NONE = _ALL(EMPTY_SPEC)
 _COMMON = (-1, *_NONE[1:])  # n_effective_inputs: -1, as most authors write it
-_RANGES = {
-    "n_effective_inputs": "-1 (all) or 1 to the number of inputs",
-    "input_error_threshold": "0 to 100 (percent)",
-    "n_tries": "1 or more",
-    "time_limit_s": "above 0 (seconds)",
-    "lifespan": "above 0 (seconds), or -1 for no end",
-    "expectedSize": "-1 (unknown) or more (bytes)",
-    "executionMode": "0 (the drop) or 1 (somebody outside)",
+
+_Check = tuple[str, Callable[[float], bool]]
+
+# Of a number: its range in words, and the range. That of n_effective_inputs depends on the app.
+_NUMBERS: dict[str, _Check] = {
+    "n_effective_inputs": ("-1 (all) or 1 to the number of inputs", lambda n: n == int(n) and (n == -1 or n >= 1)),
+    "input_error_threshold": ("0 to 100 (percent)", lambda percent: 0 <= percent <= 100),
+    "n_tries": ("1 or more", lambda n: n >= 1 and n == int(n)),
+    "time_limit_s": ("above 0 (seconds)", lambda seconds: seconds > 0),
+    "executionMode": ("0 (the drop) or 1 (somebody outside)", lambda mode: mode in (0, 1)),
+    "lifespan": ("above 0 (seconds), or -1 for no end", lambda seconds: seconds > 0 or seconds == -1),
+    "expectedSize": ("-1 (unknown) or more (bytes)", lambda size: size >= -1 and size == int(size)),
 }
+_OF_APPS = frozenset({"n_effective_inputs", "input_error_threshold", "n_tries", "time_limit_s"})
+_OF_DATA = frozenset({"expectedSize"})
 
 
 class _RuleReader:
@@ -83,75 +87,68 @@ class _RuleReader:
         self.problems: list[Problem] = []
         self._graph = graph
         self._wiring = wiring
-        self._index = 0
-        self._spec = graph.drops[0]
 
     def read(self, index: int) -> None:
         """Read the rules of one drop."""
-        self._index, self._spec = index, self._graph.drops[index]
-        self._read_app() if self._wiring.kinds[index] == APP else self._read_data()
-        if self._number("executionMode", lambda mode: mode in (0, 1)) == 1:
-            self.rules.external.add(index)
-        if is_true(self._value("block_skip")):
-            self.rules.block_skip.add(index)
-        lifespan = self._number("lifespan", lambda seconds: seconds > 0 or seconds == -1)
-        if lifespan is not None and lifespan > 0 and is_true(self._value("expireAfterUse")):
-            text = "the drop has lifespan and expireAfterUse"
-            self._tell("PS402", text, "lifespan", "keep one of the two")
+        spec = self._graph.drops[index]
+        foreign = _OF_DATA if self._wiring.kinds[index] == APP else _OF_APPS
+        found: dict[str, float] = {}
+        for key, attribute in _ATTRIBUTES.items():
+            value = getattr(spec, attribute)
+            if value is None:
+                value = _described(spec, attribute)
+            if value is None or value == "" or key in foreign:
+                continue
+            number = float(is_true(value)) if key not in _NUMBERS else self._number(index, key, value)
+            if number is not None:
+                found[key] = number
+        if found:
+            self._keep(index, found)
 
-    def _read_app(self) -> None:
-        index, rules = self._index, self.rules
-        inputs = len(self._wiring.before[index])
-        effective = self._number(
-            "n_effective_inputs", lambda n: n == -1 or (1 <= n <= inputs and n == int(n))
-        )
-        if effective is not None and 0 < effective < inputs:
+    def _keep(self, index: int, found: dict[str, float]) -> None:
+        rules, inputs = self.rules, len(self._wiring.before[index])
+        effective = found.get("n_effective_inputs", -1)
+        if effective > inputs:
+            reason = f"it must be -1 (all) or 1 to {inputs}, the number of inputs"
+            self._tell("PS401", f"n_effective_inputs is {effective:g}; {reason}", index, "n_effective_inputs")
+        elif 0 < effective < inputs:
             rules.effective[index] = int(effective)
-        threshold = self._number("input_error_threshold", lambda percent: 0 <= percent <= 100)
-        if threshold:
-            rules.threshold[index] = threshold
-        tries = self._number("n_tries", lambda n: n >= 1 and n == int(n))
-        if tries is not None and tries > 1:
-            rules.tries[index] = int(tries)
-        limit = self._number("time_limit_s", lambda seconds: seconds > 0)
-        if limit is not None:
-            rules.time_limit_s[index] = limit
+        if found.get("input_error_threshold"):
+            rules.threshold[index] = found["input_error_threshold"]
+        if found.get("n_tries", 1) > 1:
+            rules.tries[index] = int(found["n_tries"])
+        if "time_limit_s" in found:
+            rules.time_limit_s[index] = found["time_limit_s"]
+        if found.get("executionMode"):
+            rules.external.add(index)
+        if found.get("block_skip"):
+            rules.block_skip.add(index)
+        if found.get("lifespan", -1) > 0 and found.get("expireAfterUse"):
+            text = "the drop has lifespan and expireAfterUse"
+            self._tell("PS402", text, index, "lifespan", "keep one of the two")
 
-    def _read_data(self) -> None:
-        self._number("expectedSize", lambda size: size >= -1 and size == int(size))
-
-    def _value(self, key: str) -> Any:  # Any: JSON as the author wrote it
-        value = getattr(self._spec, _FIELDS[key])
-        return _described(self._spec, key) if value is None else value
-
-    def _number(self, key: str, is_good: Callable[[float], bool]) -> float | None:
-        value = self._value(key)
-        if value is None or value == "":
-            return None
+    def _number(self, index: int, key: str, value: Any) -> float | None:  # Any: JSON as the author wrote it
+        words, is_good = _NUMBERS[key]
         try:
             number = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = math.nan
         if math.isfinite(number) and is_good(number):
             return number
-        self._tell("PS401", f"{key} is {value!r}; it must be {_RANGES[key]}", key)
+        self._tell("PS401", f"{key} is {value!r}; it must be {words}", index, key)
         return None
 
-    def _tell(self, code: str, text: str, key: str, hint: str = "") -> None:
-        path = f"/{self._graph.place(self._index)}/{key}"
-        self.problems.append(Problem(code, text, self._spec.key, path, hint))
+    def _tell(self, code: str, text: str, index: int, key: str, hint: str = "") -> None:
+        spec, place = self._graph.drops[index], self._graph.place(index)
+        self.problems.append(Problem(code, text, spec.key, f"/{place}/{key}", hint))
 
 
-def _described(spec: DropSpec, key: str) -> Any:  # Any: JSON as the author wrote it
-    quoted = b'"' + key.encode() + b'"'
-    for raw in (spec.application_args, spec.component_params):
-        if quoted in bytes(raw):
-            group = msgspec.json.decode(raw)
-            argument = group.get(key) if isinstance(group, dict) else None
-            if isinstance(argument, dict):
-                return argument.get("value")
+def _described(spec: DropSpec, attribute: str) -> Any:  # Any: JSON as the author wrote it
+    for group in (spec.application_args, spec.component_params):
+        if isinstance(group, DescribedRules):
+            argument = getattr(group, attribute)
             if argument is not None:
-                return argument
+                return argument.value if isinstance(argument, RuleArgument) else argument
     return None
 
 

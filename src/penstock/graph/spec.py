@@ -22,6 +22,41 @@ LinkText = str | dict[str, str | None]
 _Number = int | float | str | bool | None  # numbers come as text too; `rules.py` reads them
 
 
+class RuleArgument(msgspec.Struct, frozen=True, gc=False):
+    """A rule as a described argument: only its value counts."""
+
+    value: Any = None  # Any: JSON as the author wrote it
+
+
+_Described = RuleArgument | int | float | str | bool | None
+
+
+class DescribedRules(
+    msgspec.Struct,
+    frozen=True,
+    gc=False,
+    rename={
+        "expire_after_use": "expireAfterUse",
+        "expected_size": "expectedSize",
+        "execution_mode": "executionMode",
+    }.get,
+):
+    """The rules among a drop's described arguments, named as in `DropSpec`; all others are passed over."""
+
+    n_effective_inputs: _Described = None
+    input_error_threshold: _Described = None
+    n_tries: _Described = None
+    block_skip: _Described = None
+    time_limit_s: _Described = None
+    lifespan: _Described = None
+    expire_after_use: _Described = None
+    expected_size: _Described = None
+    execution_mode: _Described = None
+
+
+NO_RULES = DescribedRules()
+
+
 class DropSpec(
     msgspec.Struct,
     frozen=True,
@@ -79,8 +114,8 @@ class DropSpec(
     expire_after_use: _Number = None
     expected_size: _Number = None
     execution_mode: _Number = None
-    application_args: msgspec.Raw = msgspec.Raw()
-    component_params: msgspec.Raw = msgspec.Raw()
+    application_args: DescribedRules | tuple[Any, ...] | str | None = NO_RULES
+    component_params: DescribedRules | tuple[Any, ...] | str | None = NO_RULES
     rmode: msgspec.Raw = msgspec.Raw()
 
     @property
