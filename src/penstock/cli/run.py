@@ -74,7 +74,7 @@ def _run(options: Namespace, write_json: Callable[[str], None] | None) -> int:
             tell_end(out, session, result, why)
         else:
             tell_end(console(sys.stderr), session, result, why)
-            outcome = result.as_json()
+            outcome = dict(result.outcome)
             if options.outputs:
                 outcome["outputs"] = dict(result.outputs())
             write_json(json.dumps(outcome))

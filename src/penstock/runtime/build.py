@@ -6,12 +6,12 @@
 
 import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from penstock.drops.app import AppDrop
-from penstock.drops.base import Drop
+from penstock.drops.base import Drop, Side
 from penstock.drops.data import DataDrop
 from penstock.drops.ports import Parameter, declared_parameters, parse_arguments
 from penstock.errors import DropError, GraphInvalid, ParameterInvalid
@@ -38,6 +38,7 @@ class Prepared:
         settling: data drops whose completion takes work.
         ends: data drops whose completion ends the session.
         warnings: problems that do not keep the graph from running.
+        wide: filled by `linking`: the port names of drops with many links, by drop and side.
     """
 
     graph: Graph
@@ -48,6 +49,7 @@ class Prepared:
     settling: list[int]
     ends: list[int]
     warnings: tuple[Problem, ...]
+    wide: dict[tuple[int, Side], dict[int, str]] = field(default_factory=dict, compare=False, repr=False)
 
 
 def prepare(source: GraphSource) -> Prepared:

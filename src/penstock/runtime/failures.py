@@ -9,7 +9,7 @@ from types import TracebackType
 import msgspec
 
 from penstock.config import Settings
-from penstock.runtime.folder import Folder
+from penstock.runtime.folder import Folder, encodable
 
 __all__ = ["Failure", "Failures", "InputState"]
 
@@ -61,7 +61,7 @@ class Failures:
     def add(self, uid: str, error: BaseException, inputs: Sequence[InputState]) -> None:
         """Take note of a failure; call it where `error` was caught."""
         limit = self._settings.message_bytes
-        told = "".join(traceback.format_exception(type(error), error, _users_part(error)))
+        told = _traceback(error)
         self._note(Failure(uid, type(error).__name__, _bounded(_message(error), limit), _bounded(told, limit), inputs))
 
     def stalled(self, uids: Sequence[str]) -> None:
@@ -89,11 +89,20 @@ def _users_part(error: BaseException) -> TracebackType | None:
 def _message(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as exc:  # noqa: BLE001  the boundary to user code: even str() of an error may raise
+    except BaseException as exc:  # noqa: BLE001  the boundary to user code: even str() of an error may raise
         return f"(its text cannot be made: {type(exc).__name__})"
 
 
+def _traceback(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(type(error), error, _users_part(error)))
+    except BaseException as exc:  # noqa: BLE001  likewise: a SyntaxError with odd fields, a group deep in groups
+        where = "".join(traceback.format_tb(_users_part(error)))
+        return f"{where}{type(error).__name__} (its traceback cannot be made: {type(exc).__name__})\n"
+
+
 def _bounded(text: str, limit: int) -> str:
+    text = encodable(text)
     if len(text) <= limit:
         return text
     half = limit // 2

@@ -18,7 +18,7 @@ import msgspec
 from penstock.config import RESERVED
 from penstock.errors import DirectoryInUse, SessionNotFound
 
-__all__ = ["Folder", "LogLine", "find_folder"]
+__all__ = ["Folder", "LogLine", "encodable", "find_folder"]
 
 _FLUSH_BYTES = 1 << 16
 
@@ -29,6 +29,11 @@ class LogLine(msgspec.Struct):
     drop: str
     stream: str
     text: str
+
+
+def encodable(text: str) -> str:
+    """Return a text without lone surrogates, which file names may bring along: UTF-8 cannot hold them."""
+    return text.encode("utf-8", "backslashreplace").decode() if not text.isascii() else text
 
 
 class Folder:

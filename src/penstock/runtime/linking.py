@@ -14,6 +14,9 @@ from penstock.runtime.build import Prepared
 
 __all__ = ["linked"]
 
+_MANY = 32
+"""Links of one drop from which on they are not searched for each neighbour, but read once."""
+
 
 def linked(prepared: Prepared, index: int, side: Side, drop: Callable[[int], Drop]) -> tuple[Linked, ...]:
     """Return the neighbours of a drop on one side, in the order of the graph.
@@ -50,11 +53,27 @@ def _own_names(prepared: Prepared, index: int, side: Side) -> dict[int, list[str
 def _name_at_other_end(prepared: Prepared, index: int, other: int, side: Side) -> str:
     spec = prepared.graph.drops[other]
     back = Side.AFTER if side is Side.BEFORE else Side.BEFORE
-    for links in _links(spec, back, is_app=prepared.wiring.kinds[other] == APP):
+    rows = _links(spec, back, is_app=prepared.wiring.kinds[other] == APP)
+    if sum(len(links) for links in rows if links) > _MANY:
+        names = prepared.wide.get((other, back))
+        if names is None:  # threads may both make it; the result is the same
+            names = prepared.wide[other, back] = _names_of(prepared, rows)
+        return names.get(index, "")
+    for links in rows:
         for uid, port in port_names(links):
             if port and prepared.graph.index.get(uid) == index:
                 return port
     return ""
+
+
+def _names_of(prepared: Prepared, rows: tuple[tuple[LinkText, ...] | None, ...]) -> dict[int, str]:
+    names: dict[int, str] = {}
+    for links in rows:
+        for uid, port in port_names(links):
+            i = prepared.graph.index.get(uid)
+            if port and i is not None:
+                names.setdefault(i, port)
+    return names
 
 
 def _links(spec: DropSpec, side: Side, *, is_app: bool) -> tuple[tuple[LinkText, ...] | None, ...]:

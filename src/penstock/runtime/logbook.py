@@ -4,7 +4,7 @@
 import threading
 from collections import deque
 
-from penstock.runtime.folder import Folder, LogLine
+from penstock.runtime.folder import Folder, LogLine, encodable
 
 __all__ = ["Logbook"]
 
@@ -36,6 +36,7 @@ class Logbook:
 
     def write(self, uid: str, stream: str, text: str) -> None:
         """Add a piece of a drop's output."""
+        text = encodable(text)
         with self._lock:
             page = self._pages.get(uid)
             if page is None:

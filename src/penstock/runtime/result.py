@@ -5,6 +5,7 @@ import hashlib
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +121,9 @@ class RunResult:
                     with suppress(DropNotReadable):  # a device, a pipe, or removed since
                         yield drop.uid, {"url": drop.url, **_digest(drop)}
 
-    def as_json(self) -> dict[str, Any]:
-        """Return what `penstock run --json` prints, without outputs."""
+    @cached_property
+    def outcome(self) -> dict[str, Any]:
+        """What `penstock run --json` prints, without outputs: plain JSON values."""
         outcome: dict[str, Any] = {
             "session": self.session_id,
             "status": self.status,
@@ -187,7 +189,7 @@ def finish(session: Session) -> RunResult:
     session.cancel()
     session.close()
     result = RunResult(session)
-    session.folder.write_session(result.as_json())
+    session.folder.write_session(result.outcome)
     return result
 
 

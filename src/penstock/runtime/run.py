@@ -10,6 +10,9 @@ Rule 3: a batch is about `batch_s` of work by the measured cost of its classes, 
         reported stand in deques that others can see, and the keeper takes both from a slot that does not move.
 Rule 4: a Python app on a thread cannot be stopped. A slot whose app is overdue or cancelled is abandoned: it
         changes nothing any more, its thread ends when the app returns, and a new slot takes its place.
+Rule 5: `_out` counts what slots have taken and nobody has reported, given back or given up. Only that tells
+        whether something still runs: an item may be between a slot's deque and its `current`.
+Rule 6: a fault of ours on a slot or on the keeper ends the session with that error; it never hangs it.
 """
 
 import heapq
@@ -20,7 +23,7 @@ from contextlib import suppress
 from itertools import islice
 from math import inf
 from time import monotonic, perf_counter
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from penstock.config import Settings
 from penstock.drops.app import AppDrop
@@ -30,6 +33,8 @@ from penstock.engine.states import AppState
 __all__ = ["SETTLED", "Delay", "Runner", "Settled", "Slot", "Work"]
 
 _MOST_PER_BATCH = 4096
+
+_Item = TypeVar("_Item")
 
 
 class Delay(NamedTuple):
@@ -76,9 +81,12 @@ class Slot:
         current: the item that runs, -1 for none.
         app: the object of `current` where it can be cancelled.
         noisy: whether `current` wrote output.
+        given_up: the item over which the slot was abandoned; its outcome has been counted.
     """
 
-    __slots__ = ("abandoned", "app", "busy", "current", "finished", "noisy", "odd", "rest", "seen", "thread")
+    __slots__ = (
+        "abandoned", "app", "busy", "current", "finished", "given_up", "noisy", "odd", "rest", "seen", "thread",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.rest: deque[int] = deque()
@@ -89,6 +97,7 @@ class Slot:
         self.noisy = False
         self.busy = False
         self.abandoned = False
+        self.given_up = -1
         self.seen = (-1, -1)
         self.thread: threading.Thread | None = None
 
@@ -117,6 +126,8 @@ class Runner:
         self._queue: deque[int] = deque()
         self._slots: list[Slot] = []
         self._idle = 0
+        self._out = 0
+        self._broken: BaseException | None = None
         self._work_ready = threading.Condition(self.lock)
         self._changed = threading.Condition(self.lock)
         self._keeper_wake = threading.Condition(self.lock)
@@ -138,9 +149,17 @@ class Runner:
             self._changed.notify_all()
 
     def wait(self, over: Callable[[], bool], timeout_s: float | None) -> bool:
-        """Return True when nothing runs, waits or is queued, or when `over()`; False when the time is up."""
+        """Return True when nothing runs, waits or is queued, or when `over()`; False when the time is up.
+
+        Raises:
+            BaseException: what ended one of our own threads.
+        """
+        limit_s = None if timeout_s is None else min(timeout_s, threading.TIMEOUT_MAX)
         with self.lock:
-            return self._changed.wait_for(lambda: over() or self._is_quiet(), timeout_s)
+            ended = self._changed.wait_for(lambda: over() or self._is_quiet() or self._broken is not None, limit_s)
+        if self._broken is not None:
+            raise self._broken
+        return ended
 
     @property
     def timer_count(self) -> int:
@@ -159,7 +178,7 @@ class Runner:
         self._timers.clear()
         running = []
         for slot in self._slots:
-            slot.rest.clear()
+            self._out -= len(_drain(slot.rest))
             if slot.busy and slot.app is not None:
                 running.append(slot.app)
         self._changed.notify_all()
@@ -174,8 +193,8 @@ class Runner:
             self._limits.clear()
             for condition in (self._work_ready, self._keeper_wake, self._changed):
                 condition.notify_all()
+            threads = [slot.thread for slot in self._slots if slot.thread is not None]
         deadline = monotonic() + wait_s
-        threads = [slot.thread for slot in self._slots if slot.thread is not None]
         if self._keeper is not None:
             self._keeper.join(wait_s)
         for thread in threads:
@@ -183,19 +202,31 @@ class Runner:
         with self.lock:
             for slot in [slot for slot in self._slots if slot.thread is not None and slot.thread.is_alive()]:
                 self._abandon(slot)
+                self._recall(slot)
 
     # Slots
 
     def _serve(self, slot: Slot) -> None:
         """Take, work, report, until closed or abandoned: the life of a slot's thread."""
-        self._work.start_thread(slot)
+        try:
+            self._work.start_thread(slot)
+            self._serve_on(slot)
+        except BaseException as error:  # noqa: BLE001  the boundary of a thread; `wait` raises it
+            self._break(error)
+
+    def _break(self, error: BaseException) -> None:
+        with self.lock:
+            self._broken = self._broken or error
+            self._changed.notify_all()
+
+    def _serve_on(self, slot: Slot) -> None:
         while True:
             with self.lock:
                 self._report(slot)
                 while not (more := self._take(slot)) and not (self._closing or slot.abandoned):
                     slot.busy = False
                     self._idle += 1
-                    if self._is_quiet():
+                    if self._flow.over or self._is_quiet():
                         self._changed.notify_all()
                     self._work_ready.wait()
                     self._idle -= 1
@@ -218,6 +249,9 @@ class Runner:
             except IndexError:
                 break
             slot.current = index
+            if slot.abandoned:  # given up between two items: the second one is for others
+                self._give_back(index)
+                break
             try:
                 outcome = execute(index, slot)
             except BaseException as error:  # noqa: BLE001  the boundary to user code, which may raise anything
@@ -232,6 +266,13 @@ class Runner:
         slot.app = None
         if first >= 0:
             self._learn(self._class_of[first], size, perf_counter() - began)
+
+    def _give_back(self, index: int) -> None:
+        with self.lock:
+            self._out -= 1
+            self._flow.recalled((index,))
+            self._queue.appendleft(index)
+            self.spread()
 
     def _learn(self, number: int, size: int, seconds: float) -> None:
         """Keep the mean cost of an item; a batch of several classes counts for the class of its first."""
@@ -253,6 +294,7 @@ class Runner:
             batch = self._flow.begin([queue.popleft() for _ in range(count)])
             if not batch:
                 continue
+            self._out += len(batch)
             slot.rest.extend(batch)
             slot.busy = True
             slot.seen = (-1, -1)
@@ -267,9 +309,12 @@ class Runner:
     def _report(self, slot: Slot) -> None:
         """Tell the flow what the slot has done since the last time."""
         if slot.finished:
-            self._flow.apps_finished(_drain(slot.finished))
-        while slot.odd:
-            self._report_odd(*slot.odd.popleft())
+            finished = _drain(slot.finished)
+            self._out -= len(finished) - (slot.given_up in finished)
+            self._flow.apps_finished(finished)
+        for index, outcome in _drain(slot.odd):
+            self._out -= index != slot.given_up
+            self._report_odd(index, outcome)
         self._collect()
 
     def _collect(self) -> None:
@@ -287,7 +332,7 @@ class Runner:
     def _report_odd(self, index: int, outcome: Outcome) -> None:
         flow = self._flow
         if isinstance(outcome, Delay):
-            if not flow.closed:
+            if flow.execution[index] == AppState.RUNNING:  # else it was cancelled, or is overdue
                 flow.app_paused(index)
                 heapq.heappush(self._timers, (monotonic() + outcome.seconds, index))
                 self._wake_keeper()
@@ -315,7 +360,7 @@ class Runner:
                 self._slots.append(slot)
 
     def _is_quiet(self) -> bool:
-        return not (self._queue or self._timers) and not any(slot.busy for slot in self._slots)
+        return not (self._queue or self._timers or self._out)
 
     # The keeper: timers, time limits, and slots that do not move
 
@@ -327,6 +372,12 @@ class Runner:
             self._keeper_wake.notify()
 
     def _keep(self) -> None:
+        try:
+            self._keep_on()
+        except BaseException as error:  # noqa: BLE001  the boundary of a thread; `wait` raises it
+            self._break(error)
+
+    def _keep_on(self) -> None:
         while True:
             with self.lock:
                 if self._closing:
@@ -347,7 +398,7 @@ class Runner:
         dues = [heap[0][0] - now for heap in (self._timers, self._limits) if heap]
         if self._watching:
             dues.append(self._settings.watch_s)
-        return max(0.0, min(dues)) if dues else None
+        return max(0.0, min(*dues, threading.TIMEOUT_MAX)) if dues else None
 
     def _fire_timers(self, now: float) -> None:
         while self._timers and self._timers[0][0] <= now:
@@ -355,21 +406,40 @@ class Runner:
             self._call_for_help()
 
     def _end_overdue(self, now: float) -> list[int]:
-        overdue = []
+        overdue: list[int] = []
+        if not self._limits or self._limits[0][0] > now:
+            return overdue
+        for slot in self._slots:  # what ended in time and was not told yet is not overdue
+            self._report(slot)
         while self._limits and self._limits[0][0] <= now:
             index = heapq.heappop(self._limits)[1]
-            if self._flow.execution[index] != AppState.RUNNING:
-                continue
-            overdue.append(index)
-            slot = next((slot for slot in self._slots if slot.current == index), None)
-            self._to_stop.append((index, slot.app if slot is not None else None))
-            if slot is not None:
-                self._abandon(slot)
-            self._timers = [timer for timer in self._timers if timer[1] != index]
-            heapq.heapify(self._timers)
-            self._flow.app_failed(index)
-            self.spread()
+            if self._flow.execution[index] == AppState.RUNNING and self._give_up(index):
+                overdue.append(index)
+        self.spread()
         return overdue
+
+    def _give_up(self, index: int) -> bool:
+        """End an overdue app as failed, whether it runs or waits; False where it has just ended by itself."""
+        holder = next((slot for slot in self._slots if slot.current == index), None)
+        app = None if holder is None else holder.app
+        if holder is not None:
+            # The owner sets `current` and then looks at `abandoned`, we do it the other way round: so either we
+            # see that it has gone on, or it sees that it may not.
+            holder.abandoned = True
+            if holder.current != index:
+                holder.abandoned = False
+                self._report(holder)
+                return False
+            holder.given_up = index
+            self._out -= 1
+            self._abandon(holder)
+        self._timers = [timer for timer in self._timers if timer[1] != index]
+        heapq.heapify(self._timers)
+        self._flow.app_failed(index)  # before its slot reports: what it says now comes too late
+        self._to_stop.append((index, app))
+        if holder is not None:
+            self._recall(holder)
+        return True
 
     def _abandon(self, slot: Slot) -> None:
         slot.abandoned = True
@@ -378,7 +448,6 @@ class Runner:
             self._slots.remove(slot)
         if slot.thread is not None:
             self.abandoned.append(slot.thread)
-        self._recall(slot)
 
     def _watch(self) -> bool:
         """Take work and reports from slots that have not moved since the last look; whether to look again."""
@@ -394,15 +463,16 @@ class Runner:
 
     def _recall(self, slot: Slot) -> None:
         items = _drain(slot.rest)
+        self._out -= len(items)
         self._flow.recalled(items)
         self._report(slot)
         self._queue.extendleft(reversed(items))
         self.spread()
 
 
-def _drain(items: deque[int]) -> list[int]:
+def _drain(items: deque[_Item]) -> list[_Item]:
     """Empty a deque from which its owner may take, or to which it may add, at the same time."""
-    taken = []
+    taken: list[_Item] = []
     with suppress(IndexError):
         while True:
             taken.append(items.popleft())

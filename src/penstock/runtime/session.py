@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
 
+from penstock.apps.process import GRACE_S
 from penstock.config import Settings, child_environment
 from penstock.drops.app import AppDrop
 from penstock.drops.base import Drop, Linked, Side, Site
@@ -31,6 +32,11 @@ from penstock.runtime.logbook import Logbook
 from penstock.runtime.run import SETTLED, Delay, Runner, Settled, Slot
 
 __all__ = ["Session"]
+
+_REAP_S = 2.0
+"""How long after a command's grace time its killed processes may take to be gone."""
+
+_CUT_OFF = (AppState.ERROR, AppState.CANCELLED, AppState.SKIPPED)
 
 
 class Session:
@@ -53,7 +59,7 @@ class Session:
         self._graph = prepared.graph
         self._rules = prepared.rules
         self._drops: dict[int, Drop] = {}
-        self._making = threading.RLock()
+        self._making: dict[int, threading.RLock] = {}
         self._logbook = Logbook(folder, settings.log_bytes_per_drop)
         self._owned = ExitStack()
         self._started_s = 0.0
@@ -123,29 +129,41 @@ class Session:
             self.seconds = time.perf_counter() - self._started_s
             self.flow.cancel()
             running = self._runner.stop()
-        streaming = [drop for i, drop in tuple(self._drops.items()) if isinstance(drop, AppDrop)]
+        streaming = [drop for drop in self._drops.copy().values() if isinstance(drop, AppDrop)]
         for app in {id(app): app for app in (*running, *streaming)}.values():
             self._cancel_app(app)
 
     def close(self) -> None:
         """End all threads and files. Results can be read afterwards."""
-        with self._making:
-            apps = [drop for drop in self._drops.values() if isinstance(drop, AppDrop)]
-            unfinished = [drop for drop in self._drops.values() if drop.status != DropState.COMPLETED]
-        patient = any(type(app).cancel is not AppDrop.cancel for app in apps)
-        self._runner.close(self._settings.close_s if patient else self._settings.abandon_s)
-        for app in apps:
+        drops = self._drops.copy().values()  # in one step: abandoned code may still change the table
+        apps = [drop for drop in drops if isinstance(drop, AppDrop)]
+        for app in apps:  # where an EndDrop ended the session, or nobody ended it
             self._cancel_app(app)
+        patient = any(type(app).cancel is not AppDrop.cancel for app in apps)
+        wait_s = max(self._settings.close_s, GRACE_S + _REAP_S) if patient else self._settings.abandon_s
+        self._runner.close(wait_s)
+        for app in apps:
             self._drops.pop(app.index, None)
-        for drop in unfinished:
-            if isinstance(drop, DataDrop):
-                drop.release()
+        unfinished = [drop for drop in drops if isinstance(drop, DataDrop) and drop.status != DropState.COMPLETED]
+        self._release(unfinished)
         self._owned.close()
 
-    @property
-    def waiting_on_timers(self) -> int:
-        """How many apps wait on a timer now."""
-        return self._runner.timer_count
+    def _release(self, drops: list[DataDrop]) -> None:
+        if not self.abandoned:
+            self._release_each(drops)
+            return
+        # Code that hangs in a drop's `write` may hold the drop's lock for ever: then its file is its own.
+        release = self._release_each
+        thread = threading.Thread(target=release, args=(drops,), name="penstock-release", daemon=True)
+        thread.start()
+        thread.join(self._settings.abandon_s)
+
+    def _release_each(self, drops: list[DataDrop]) -> None:
+        for drop in drops:
+            try:
+                drop.release()
+            except Exception as error:  # noqa: BLE001  the boundary to user code; the data is given up anyway
+                self._logbook.write(drop.uid, "penstock", f"release failed: {error!r}\n")
 
     @property
     def abandoned(self) -> int:
@@ -183,12 +201,17 @@ class Session:
 
     def _execute_special(self, index: int, slot: Slot) -> Delay | None:
         is_new = index not in self._drops  # else it waited on a timer, or has taken pieces of a stream
+        limit_s = self._rules.time_limit_s.get(index)
+        slot.app = None
+        if is_new and limit_s is not None:
+            self._runner.limit(index, limit_s)
         app = self._app(index)
         slot.app = app
+        # Who ends an app first writes its state and then looks at `slot.app`; so one of us sees the other.
+        if self.flow.execution[index] != AppState.RUNNING:
+            self._drops.pop(index, None)
+            return None
         if is_new:
-            limit_s = self._rules.time_limit_s.get(index)
-            if limit_s is not None:
-                self._runner.limit(index, limit_s)
             delay_s = app.delay_s() if app.delayed else 0.0
             if delay_s > 0:
                 return Delay(delay_s)
@@ -238,7 +261,12 @@ class Session:
 
     def _size_of(self, index: int) -> int | None:
         drop = self._drops.get(index)
-        return drop.size if isinstance(drop, DataDrop) and self.status(index) == DropState.COMPLETED else None
+        if not isinstance(drop, DataDrop) or self.status(index) != DropState.COMPLETED:
+            return None
+        try:
+            return int(drop.size)
+        except Exception:  # noqa: BLE001  the boundary to user code; a failure is told without the size, then
+            return None
 
     # Drop objects
 
@@ -247,18 +275,19 @@ class Session:
         return self._drops.get(index) or self._make(index) if self.flow.is_app(index) else self._data(index)
 
     def _data(self, index: int) -> DataDrop:
-        drop = self._drops.get(index)
-        if drop is None:
-            with self._making:
-                drop = self._drops.get(index)
-                if drop is None:
-                    drop = self._make(index)
-                    self._drops[index] = drop
-        return cast(DataDrop, drop)
+        return cast("DataDrop", self._drops.get(index) or self._keep(index))
 
     def _app(self, index: int) -> AppDrop:
-        with self._making:
-            return cast(AppDrop, self._drops.get(index) or self._drops.setdefault(index, self._make(index)))
+        return cast("AppDrop", self._drops.get(index) or self._keep(index))
+
+    def _keep(self, index: int) -> Drop:
+        """Return the one object of a drop, made by who comes first; a slow `initialize` holds up nobody else."""
+        with self._making.setdefault(index, threading.RLock()):
+            try:
+                drop = self._drops.get(index)
+                return self._drops.setdefault(index, self._make(index)) if drop is None else drop
+            finally:
+                self._making.pop(index, None)
 
     def _make(self, index: int) -> Drop:
         drop = self.prepared.classes[self.prepared.class_of[index]](self, index)
@@ -304,15 +333,22 @@ class Session:
                 self._runner.limit(index, self._rules.time_limit_s[index])
         if self.flow.execution[index] != AppState.RUNNING:
             return
-        app = self._app(index)
         try:
+            app = self._app(index)
             app.data_written(uid, data)
-        except Exception as error:  # noqa: BLE001  the boundary to user code; the writer is not to blame
+        except BaseException as error:  # noqa: BLE001  the boundary to user code; the writer is not to blame
+            kept = self._drops.get(index)
             self.failed(index, error)
-            self._cancel_app(app)
+            if isinstance(kept, AppDrop):
+                self._cancel_app(kept)
             with self._runner.lock:
                 self.flow.app_failed(index)
                 self._runner.spread()
+        else:
+            # Who ends an app first writes its state and then cancels what it finds; this one may have come later.
+            if self.flow.execution[index] in _CUT_OFF:
+                self._drops.pop(index, None)
+                self._cancel_app(app)
 
     def completed(self, index: int) -> None:
         with self._runner.lock:

@@ -176,9 +176,9 @@ def test_delayed_apps_hold_no_thread() -> None:
     try:
         session.trigger()
         deadline = time.monotonic() + HANG_S
-        while session.waiting_on_timers < 300 and time.monotonic() < deadline:
+        while session._runner.timer_count < 300 and time.monotonic() < deadline:
             session.wait(0.01)
-        assert session.waiting_on_timers == 300
+        assert session._runner.timer_count == 300
         assert session.flow.execution.count(AppState.RUNNING) == 300
     finally:
         session.cancel()
