@@ -5,9 +5,10 @@ numpy is imported in the functions that need it: importing it costs more time th
 """
 
 import pickle
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from penstock.apps.inputs import number_from_port, readable_drops
+from penstock.apps.inputs import check_numbers, number_from_port, readable_drops
 from penstock.apps.plain import PICKLE_PROTOCOL
 from penstock.drops.app import AppDrop
 from penstock.drops.encodings import load_value, store_value
@@ -41,6 +42,15 @@ class RandomArrayApp(AppDrop):
     libraries: ClassVar[tuple[str, ...]] = ("numpy",)
 
     integer = Parameter(boolean, True, "whole numbers instead of floats")
+
+    @classmethod
+    def check(cls, uid: str, fields: Mapping[str, Any]) -> None:  # Any: the drop's JSON
+        """Refuse a graph whose size or bounds are no numbers.
+
+        Raises:
+            ParameterInvalid: one is none.
+        """
+        check_numbers(uid, fields, "size", "low", "high")
 
     def run(self) -> None:
         import numpy as np

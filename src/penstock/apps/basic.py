@@ -13,10 +13,10 @@ import pickle
 import random
 import shutil
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
-from penstock.apps.inputs import number_from_port, readable_drops
+from penstock.apps.inputs import check_numbers, number_from_port, readable_drops
 from penstock.apps.plain import PICKLE_PROTOCOL, load_plain
 from penstock.drops.app import AppDrop
 from penstock.drops.base import Side
@@ -94,11 +94,21 @@ class CopyApp(AppDrop):
 class SleepApp(AppDrop):
     """Let some time pass: the value of the input port, field or old field that gives the seconds.
 
-    The session's timer does the waiting; no thread sleeps. What is no number of seconds counts as 0.
+    The session's timer does the waiting; no thread sleeps. What comes through the port and is no number of
+    seconds counts as 0.
     """
 
     delayed = True
     trusted = True
+
+    @classmethod
+    def check(cls, uid: str, fields: Mapping[str, Any]) -> None:  # Any: the drop's JSON
+        """Refuse a graph whose seconds are no number.
+
+        Raises:
+            ParameterInvalid: they are none.
+        """
+        check_numbers(uid, fields, "sleep_time", "sleepTime")
 
     def delay_s(self) -> float:
         old_spelling = number_from_port(self, "sleepTime", float, 0.0)

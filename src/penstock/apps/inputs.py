@@ -5,8 +5,8 @@ An input may be unreadable although the app runs: it was skipped (`block_skip`),
 app's error threshold. Such an input counts as not given.
 """
 
-from collections.abc import Callable
-from typing import cast
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 from penstock.apps.plain import load_plain
 from penstock.drops.app import AppDrop
@@ -14,9 +14,11 @@ from penstock.drops.base import Linked
 from penstock.drops.data import DataDrop
 from penstock.drops.encodings import encoding_named, load_value
 from penstock.drops.null import NullDrop
+from penstock.drops.ports import parse_arguments
 from penstock.engine.states import DropState
+from penstock.errors import ParameterInvalid
 
-__all__ = ["load_input", "number_from_port", "port_link", "readable_drops", "readable_links"]
+__all__ = ["check_numbers", "load_input", "number_from_port", "port_link", "readable_drops", "readable_links"]
 
 
 def readable_links(app: AppDrop) -> list[Linked]:
@@ -50,6 +52,25 @@ def number_from_port(app: AppDrop, name: str, kind: Callable[[float], float], de
         return kind(float(value))  # type: ignore[arg-type]  # what is not a number raises TypeError
     except (TypeError, ValueError, OverflowError):
         return default
+
+
+def check_numbers(uid: str, fields: Mapping[str, Any], *names: str) -> None:  # Any: the drop's JSON
+    """Refuse settings that are given and are no numbers; what comes through ports is known later.
+
+    Raises:
+        ParameterInvalid: one is none.
+    """
+    arguments = parse_arguments(uid, fields)
+    for name in names:
+        argument = arguments.get(name)
+        described = None if argument is None or argument.is_port else argument.value
+        value = fields.get(name, described)
+        if value is None or value == "" or (argument is not None and argument.is_port):
+            continue
+        try:
+            float(value)
+        except (TypeError, ValueError, OverflowError) as exc:
+            raise ParameterInvalid(uid, name, f"cannot be {value!r}: it is no number") from exc
 
 
 def load_input(drop: DataDrop, encoding: str) -> object:

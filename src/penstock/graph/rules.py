@@ -67,7 +67,10 @@ _Check = tuple[str, Callable[[float], bool]]
 
 # Of a number: its range in words, and the range. That of n_effective_inputs depends on the app.
 _NUMBERS: dict[str, _Check] = {
-    "n_effective_inputs": ("-1 (all) or 1 to the number of inputs", lambda n: n == int(n) and (n == -1 or n >= 1)),
+    "n_effective_inputs": (
+        "-1 (all) or 1 to the number of inputs",
+        lambda n: n == int(n) and (n == -1 or n >= 1),
+    ),
     "input_error_threshold": ("0 to 100 (percent)", lambda percent: 0 <= percent <= 100),
     "n_tries": ("1 or more", lambda n: n >= 1 and n == int(n)),
     "time_limit_s": ("above 0 (seconds)", lambda seconds: seconds > 0),

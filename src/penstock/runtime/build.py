@@ -20,7 +20,7 @@ from penstock.graph.links import APP, CONTAINER, Wiring
 from penstock.graph.load import encode, read
 from penstock.graph.problems import Problem
 from penstock.graph.rules import Rules
-from penstock.graph.spec import DropSpec, Graph
+from penstock.graph.spec import Graph
 from penstock.runtime.resolve import Unresolvable, resolve, resolve_storage
 
 __all__ = ["GraphSource", "Prepared", "inspect", "prepare", "read_source"]
@@ -60,7 +60,7 @@ def prepare(source: GraphSource) -> Prepared:
     Raises:
         GraphInvalid: with everything that is wrong with it.
     """
-    prepared, problems = inspect(source)
+    prepared, problems = inspect(source, import_users=True)
     if prepared is None:
         raise GraphInvalid(problems)
     for library in {library for cls in prepared.classes for library in cls.libraries}:
@@ -68,8 +68,13 @@ def prepare(source: GraphSource) -> Prepared:
     return prepared
 
 
-def inspect(source: GraphSource) -> tuple[Prepared | None, list[Problem]]:
-    """Tell everything about a graph; what can be deployed is None where an error is among the problems."""
+def inspect(source: GraphSource, *, import_users: bool = False) -> tuple[Prepared | None, list[Problem]]:
+    """Tell everything about a graph; what can be deployed is None where an error is among the problems.
+
+    Args:
+        import_users: whether users' modules are imported to find their classes, which runs their code. Whoever
+            only looks at a graph need not trust its author: then their packages are looked for, no more.
+    """
     problems: list[Problem] = []
     if isinstance(source, Graph):
         graph = source
@@ -82,7 +87,7 @@ def inspect(source: GraphSource) -> tuple[Prepared | None, list[Problem]]:
             return None, reading.problems
         graph, problems = reading.graph, reading.problems
     findings = analyse.check(graph)
-    found = _Classes(graph, findings.wiring)
+    found = _Classes(graph, findings.wiring, import_users=import_users)
     problems = [*problems, *findings.problems, *found.problems]
     if any(problem.is_error for problem in problems):
         return None, problems
@@ -116,7 +121,8 @@ _COMMON = frozenset({*declared_parameters(AppDrop), *declared_parameters(DataDro
 class _Classes:
     """Finds the class of every drop, each name looked up once, and checks what classes can check."""
 
-    def __init__(self, graph: Graph, wiring: Wiring) -> None:
+    def __init__(self, graph: Graph, wiring: Wiring, *, import_users: bool) -> None:
+        self._import_users = import_users
         self.problems: list[Problem] = []
         self.classes: list[type[Drop]] = []
         self._graph = graph
@@ -138,7 +144,7 @@ class _Classes:
         key = (name or f"storage {spec.storage}", kind)
         if key[0] not in self._known[kind] and key not in self._wrong:
             try:
-                cls = resolve(name, kind) if name or kind == APP else resolve_storage(self._storage(spec, kind))
+                cls = self._resolve(name, spec.storage or "", kind)
             except Unresolvable as exc:
                 self._wrong[key] = exc
             else:
@@ -151,9 +157,10 @@ class _Classes:
             return -1
         return self._known[kind][key[0]]
 
-    @staticmethod
-    def _storage(spec: DropSpec, kind: int) -> str:
-        return "container" if kind == CONTAINER else spec.storage or ""
+    def _resolve(self, name: str, storage: str, kind: int) -> type[Drop]:
+        if name or kind == APP:
+            return resolve(name, kind, import_users=self._import_users)
+        return resolve_storage("container" if kind == CONTAINER else storage)
 
     def members(self, number: int) -> list[int]:
         """Return the drops of one class."""

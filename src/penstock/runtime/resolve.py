@@ -6,9 +6,11 @@ where old graphs name no class; and any other dotted name, which is imported.
 """
 
 import importlib
+import sys
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 
 from penstock.drops.app import AppDrop
 from penstock.drops.base import Drop
@@ -30,15 +32,21 @@ class Unresolvable(Exception):
         self.hint = hint
 
 
-def resolve(name: str, kind: int) -> type[Drop]:
+def resolve(name: str, kind: int, *, import_users: bool = True) -> type[Drop]:
     """Return the class that a graph means by `name` for a drop of this kind.
 
+    Args:
+        import_users: whether modules of users may be imported, which runs their code; if not, the base class
+            stands for a class whose package is there.
     Raises:
         Unresolvable: there is none, or it is of the other kind.
     """
     target = ALIASES.get(_without_old_package(name))
-    cls = _load(target) if target else _import_users(name)
     wanted: type[Drop] = AppDrop if kind == APP else DataDrop
+    if target is None and not import_users:
+        _find_package(name)
+        return wanted
+    cls = _load(target) if target else _import_users(name)
     if not issubclass(cls, wanted):
         what = "an app" if issubclass(cls, AppDrop) else "data"
         raise Unresolvable(f"{name} is {what}, the category says otherwise", "correct categoryType or the class")
@@ -75,6 +83,24 @@ def _load(target: str) -> type[Drop]:
     return cls
 
 
+def _find_package(name: str) -> None:
+    package, _, rest = name.partition(".")
+    if not rest:
+        raise Unresolvable(f"{name!r} is not a dotted name of a class", did_you_mean(name, _short_names()))
+    try:
+        found = package in sys.modules or find_spec(package) is not None
+    except (ImportError, ValueError):  # a name that cannot be one of a module
+        found = False
+    if not found:
+        raise _missing(name, package)
+
+
+def _missing(name: str, module: str) -> Unresolvable:
+    reason = f"{name!r} is no class of Penstock, and there is no module {module!r} to import it from"
+    hint = did_you_mean(name, ALIASES) or "install it, or put its folder on PYTHONPATH"
+    return Unresolvable(reason, hint)
+
+
 def _import_users(name: str) -> type[Drop]:
     module_name, _, class_name = name.rpartition(".")
     if not module_name:
@@ -86,9 +112,7 @@ def _import_users(name: str) -> type[Drop]:
     except ModuleNotFoundError as exc:
         if exc.name is None or not f"{module_name}.".startswith(f"{exc.name}."):
             raise Unresolvable(f"{name!r} cannot be imported ({exc})") from exc  # something that it needs is missing
-        reason = f"{name!r} is no class of Penstock, and there is no module {exc.name!r} to import it from"
-        hint = did_you_mean(name, ALIASES) or "install it, or put its folder on PYTHONPATH"
-        raise Unresolvable(reason, hint) from exc
+        raise _missing(name, exc.name) from exc
     except Exception as exc:  # a user's module may raise anything while it is imported
         reason = f"{name!r} cannot be imported ({type(exc).__name__}: {exc})"
         raise Unresolvable(reason, did_you_mean(name, ALIASES)) from exc

@@ -33,8 +33,17 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def ends(pid: int) -> bool:
+    """Whether a killed process is gone soon; the system takes a moment to remove one."""
+    until = time.monotonic() + 30
+    pause = threading.Event()
+    while is_alive(pid) and time.monotonic() < until:
+        pause.wait(0.01)
+    return not is_alive(pid)
+
+
 def wait_for(path: Path) -> str:
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     pause = threading.Event()
     while not (path.exists() and path.read_text().strip()):
         assert time.monotonic() < until
@@ -99,9 +108,9 @@ def test_cancel_ends_the_whole_group(tmp_path: Path) -> None:
     pid = int(wait_for(tmp_path / "pid"))
     process.cancel()
     process.cancel()
-    thread.join(5)
+    thread.join(60)
     assert not thread.is_alive()
-    assert not is_alive(pid)
+    assert ends(pid)
 
 
 @pytest.mark.parametrize(
@@ -124,10 +133,10 @@ def test_who_ignores_term_is_killed_after_the_grace_time(
     began = time.monotonic()
     process.cancel()
     assert time.monotonic() - began < 0.2
-    thread.join(5)
+    thread.join(60)
     assert codes
     assert codes[0] in (-signal.SIGKILL, -signal.SIGTERM, 128 + signal.SIGTERM)
-    assert not is_alive(pid)
+    assert ends(pid)
 
 
 def test_cancel_before_start_prevents_it(tmp_path: Path) -> None:
@@ -151,10 +160,7 @@ def test_a_child_in_the_background_is_heard_to_its_end(tmp_path: Path) -> None:
 
 def test_a_silent_child_in_the_background_does_not_stay(tmp_path: Path) -> None:
     run("sleep 300 > /dev/null 2>&1 & echo $! > pid", tmp_path)
-    until = time.monotonic() + 5
-    while is_alive(int((tmp_path / "pid").read_text())):  # killed; the system takes a moment to remove it
-        assert time.monotonic() < until
-        threading.Event().wait(0.01)
+    assert ends(int((tmp_path / "pid").read_text()))
 
 
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def server() -> Iterator[str]:
         thread.start()
         yield f"http://127.0.0.1:{web.server_port}"
         web.shutdown()
-        thread.join(5)
+        thread.join(60)
 
 
 @pytest.fixture(autouse=True)
