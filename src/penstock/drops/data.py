@@ -8,15 +8,12 @@ A subclass gives four things: `_append` (keep some bytes), `_reader` (a binary f
 import threading
 import zlib
 from collections.abc import Callable, Mapping
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, ClassVar, cast
+from typing import IO, Any, BinaryIO, ClassVar
 
-from penstock.drops.base import Drop, Linked, Side, Site
+from penstock.drops.base import Drop, Side, Site
 from penstock.drops.ports import Parameter
 from penstock.engine.states import DropState
 from penstock.errors import DropNotReadable, DropNotWritable
-
-if TYPE_CHECKING:
-    from penstock.drops.app import AppDrop
 
 __all__ = ["Buffer", "DataDrop", "Reader", "as_bytes"]
 
@@ -110,17 +107,18 @@ class DataDrop(Drop):
     # What users call
 
     @property
-    def producers(self) -> "tuple[AppDrop, ...]":
+    def producers(self) -> tuple[Drop, ...]:
         """The apps that write this data, in the order of the graph."""
-        return cast("tuple[AppDrop, ...]", tuple(link.drop for link in self._linked(Side.BEFORE)))
+        return self._neighbours(Side.BEFORE)
 
     @property
-    def consumers(self) -> "tuple[AppDrop, ...]":
+    def consumers(self) -> tuple[Drop, ...]:
         """The apps that read this data, streaming ones too, in the order of the graph."""
-        return cast("tuple[AppDrop, ...]", tuple(link.drop for link in self._linked(Side.AFTER)))
+        return self._neighbours(Side.AFTER)
 
-    def _linked(self, side: Side) -> tuple[Linked, ...]:
-        return self.site.linked(self.index, side)
+    def _neighbours(self, side: Side) -> tuple[Drop, ...]:
+        links = self.site.linked(self.index, side)
+        return tuple({link.drop.index: link.drop for link in links}.values())  # one may be linked through two ports
 
     def write(self, data: Buffer | str) -> int:
         """Add `data` behind what was written before and return the number of bytes.

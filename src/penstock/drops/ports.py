@@ -11,14 +11,11 @@ name, else it is the default; it is converted on first use and kept.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import Any, Generic, Protocol, TypeVar, overload
 
 import msgspec
 
 from penstock.errors import ParameterInvalid
-
-if TYPE_CHECKING:
-    from penstock.drops.base import Drop
 
 __all__ = [
     "PORT_USAGES",
@@ -31,6 +28,16 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+
+class _Owner(Protocol):
+    """What a parameter needs of the drop that it is read from."""
+
+    @property
+    def uid(self) -> str: ...
+
+    def field(self, name: str) -> Any: ...  # Any: JSON as the graph's author wrote it
+
 
 PORT_USAGES = frozenset({"InputPort", "OutputPort", "InputOutput"})
 
@@ -146,8 +153,8 @@ class Parameter(Generic[T]):
     @overload
     def __get__(self, drop: None, owner: type) -> "Parameter[T]": ...
     @overload
-    def __get__(self, drop: "Drop", owner: type) -> T: ...
-    def __get__(self, drop: "Drop | None", owner: type) -> "Parameter[T] | T":
+    def __get__(self, drop: _Owner, owner: type) -> T: ...
+    def __get__(self, drop: _Owner | None, owner: type) -> "Parameter[T] | T":
         if drop is None:
             return self
         value = self.convert(drop.uid, drop.field(self.name))

@@ -41,8 +41,7 @@ def capturing() -> Iterator[None]:
     global _sessions  # the streams are one per process, and so is their count
     with _lock:
         _sessions += 1
-        if _sessions == 1:
-            _install()
+        _install()
     try:
         yield
     finally:
@@ -53,8 +52,11 @@ def capturing() -> Iterator[None]:
 
 
 def _install() -> None:
+    """Route what is not routed: the first session all of it, a later one what was replaced in between."""
     for name in ("stdout", "stderr"):
         before = getattr(sys, name)
+        if isinstance(before, _Router):
+            continue
         ours = _Router(name, before)
         _undo.append((name, before, ours))
         setattr(sys, name, ours)

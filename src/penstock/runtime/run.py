@@ -184,8 +184,13 @@ class Runner:
         self._changed.notify_all()
         return running
 
-    def close(self, wait_s: float) -> None:
-        """End all threads; those that do not end in time are abandoned."""
+    def close(self, wait_s: float, stop_s: float) -> None:
+        """End all threads; those that do not end in time are abandoned.
+
+        Args:
+            wait_s: time for those whose app cannot be stopped.
+            stop_s: time for those whose app can, and was told to.
+        """
         with self.lock:
             self._closing = True
             self._queue.clear()
@@ -193,12 +198,16 @@ class Runner:
             self._limits.clear()
             for condition in (self._work_ready, self._keeper_wake, self._changed):
                 condition.notify_all()
-            threads = [slot.thread for slot in self._slots if slot.thread is not None]
-        deadline = monotonic() + wait_s
+            threads = [
+                (slot.thread, stop_s if slot.app is not None and _can_stop(slot.app) else wait_s)
+                for slot in self._slots
+                if slot.thread is not None
+            ]
+        began_s = monotonic()
         if self._keeper is not None:
-            self._keeper.join(wait_s)
-        for thread in threads:
-            thread.join(max(0.0, deadline - monotonic()))
+            self._keeper.join(stop_s)
+        for thread, patience_s in threads:
+            thread.join(max(0.0, began_s + patience_s - monotonic()))
         with self.lock:
             for slot in [slot for slot in self._slots if slot.thread is not None and slot.thread.is_alive()]:
                 self._abandon(slot)
@@ -468,6 +477,10 @@ class Runner:
         self._report(slot)
         self._queue.extendleft(reversed(items))
         self.spread()
+
+
+def _can_stop(app: AppDrop) -> bool:
+    return type(app).cancel is not AppDrop.cancel
 
 
 def _drain(items: deque[_Item]) -> list[_Item]:

@@ -139,9 +139,7 @@ class Session:
         apps = [drop for drop in drops if isinstance(drop, AppDrop)]
         for app in apps:  # where an EndDrop ended the session, or nobody ended it
             self._cancel_app(app)
-        patient = any(type(app).cancel is not AppDrop.cancel for app in apps)
-        wait_s = max(self._settings.close_s, GRACE_S + _REAP_S) if patient else self._settings.abandon_s
-        self._runner.close(wait_s)
+        self._runner.close(self._settings.abandon_s, max(self._settings.close_s, GRACE_S + _REAP_S))
         for app in apps:
             self._drops.pop(app.index, None)
         unfinished = [drop for drop in drops if isinstance(drop, DataDrop) and drop.status != DropState.COMPLETED]
