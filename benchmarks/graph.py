@@ -4,10 +4,10 @@
     python benchmarks/graph.py --peers penstock,stack,dlg --python dlg=PATH_OF_A_PYTHON_THAT_HAS_IT
 
 Every run is a fresh process; the peers take turns, so that a busy machine is busy for all of them. One JSON
-line per peer (medians over the rounds, the same keys as the published figures), then the ratios.
+line per peer (medians over the rounds, the same keys as the published figures), then one line of ratios.
 
-Shapes: chain (data, app, data, ...), fan (one data, N apps, one app), layered (layers of 100 apps, each reading
-3 random data of the layer above). Peers:
+Shapes: chain (data, app, data, ...), fan (one data, N apps, one app), layered (layers of 100 apps, each
+reading 3 random data of the layer above). Peers:
 
     penstock      JSON text in memory -> decoded, checked, deployed, run to its end, a state kept per drop
     stack         the limit: the same path in the least Python that does it, without checks, rules or threads
@@ -18,21 +18,17 @@ Shapes: chain (data, app, data, ...), fan (one data, N apps, one app), layered (
 
 import argparse
 import gc
-import json
 import os
 import random
-import resource
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
+from rounds import Case, Line, leave_after, medians, play, rss_bytes, show
+
 WIDTH, IN_DEGREE = 100, 3
-LIMIT_S = 300
 
 Apps = list[tuple[tuple[int, ...], tuple[int, ...]]]
 
@@ -56,7 +52,9 @@ def make_shape(shape: str, drops: int) -> tuple[int, Apps]:
     return (layers + 1) * WIDTH, apps
 
 
-def specifications(data_count: int, apps: Apps, data_class: str, app_class: str) -> tuple[list[dict[str, Any]], list[str]]:
+def specifications(
+    data_count: int, apps: Apps, data_class: str, app_class: str
+) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the physical graph and the uids of its roots."""
     producer: dict[int, int] = {}
     consumers: list[list[int]] = [[] for _ in range(data_count)]
@@ -68,23 +66,31 @@ def specifications(data_count: int, apps: Apps, data_class: str, app_class: str)
     specs: list[dict[str, Any]] = []
     for d in range(data_count):
         uid = f"d{d:07d}"
-        spec = {"oid": uid, "uid": uid, "categoryType": "Data", "dropclass": data_class, "storage": "Memory", **common}
+        spec = {
+            "oid": uid,
+            "uid": uid,
+            "categoryType": "Data",
+            "dropclass": data_class,
+            "storage": "Memory",
+            **common,
+        }
         spec |= {"name": "data", "consumers": [f"a{i:07d}" for i in consumers[d]]}
         if d in producer:
             spec["producers"] = [f"a{producer[d]:07d}"]
         specs.append(spec)
     for i, (inputs, outputs) in enumerate(apps):
         uid = f"a{i:07d}"
-        spec = {"oid": uid, "uid": uid, "categoryType": "Application", "dropclass": app_class, **common, "name": "app"}
+        spec = {
+            "oid": uid,
+            "uid": uid,
+            "categoryType": "Application",
+            "dropclass": app_class,
+            **common,
+            "name": "app",
+        }
         spec |= {"n_effective_inputs": -1, "inputs": [f"d{d:07d}" for d in inputs]}
         specs.append(spec | {"outputs": [f"d{d:07d}" for d in outputs]})
     return specs, [f"d{d:07d}" for d in range(data_count) if d not in producer]
-
-
-def rss_bytes() -> int:
-    """Return this process's resident memory."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize()
 
 
 DATA_CLASS, APP_CLASS = "dlg.data.drops.memory.InMemoryDROP", "dlg.apps.simple.NullBarrierApp"
@@ -117,7 +123,13 @@ def run_penstock(data_count: int, apps: Apps) -> dict[str, Any]:
         session.close()
     total = data_count + len(apps)
     assert done == total, (done, total)
-    return {"append": t1 - t0, "deploy": t2 - t1, "execute": t3 - t2, "cpu": cpu, "rss_deploy": deployed - base}
+    return {
+        "append": t1 - t0,
+        "deploy": t2 - t1,
+        "execute": t3 - t2,
+        "cpu": cpu,
+        "rss_deploy": deployed - base,
+    }
 
 
 def run_stack(data_count: int, apps: Apps) -> dict[str, Any]:
@@ -144,7 +156,10 @@ def run_stack(data_count: int, apps: Apps) -> dict[str, Any]:
     index = {spec.oid: i for i, spec in enumerate(specs)}
     size = len(specs)
     is_app = bytearray(spec.categoryType == "Application" for spec in specs)
-    after = [tuple([index[uid] for uid in (s.outputs if a else s.consumers)]) for a, s in zip(is_app, specs, strict=True)]
+    after = [
+        tuple([index[uid] for uid in (s.outputs if a else s.consumers)])
+        for a, s in zip(is_app, specs, strict=True)
+    ]
     awaited = [0] * size
     for row in after:
         for j in row:
@@ -169,7 +184,13 @@ def run_stack(data_count: int, apps: Apps) -> dict[str, Any]:
     t3 = time.perf_counter()
     assert state.count(2) == size
     cpu = time.process_time() - cpu
-    return {"append": t1 - t0, "deploy": t2 - t1, "execute": t3 - t2, "cpu": cpu, "rss_deploy": deployed - base}
+    return {
+        "append": t1 - t0,
+        "deploy": t2 - t1,
+        "execute": t3 - t2,
+        "cpu": cpu,
+        "rss_deploy": deployed - base,
+    }
 
 
 def run_dlg(data_count: int, apps: Apps) -> dict[str, Any]:
@@ -180,11 +201,11 @@ def run_dlg(data_count: int, apps: Apps) -> dict[str, Any]:
     logging.getLogger().setLevel(logging.CRITICAL)
     logging.getLogger("dlg").setLevel(logging.CRITICAL)
     import dlg.apps.simple
-    import dlg.data.drops.memory
+    import dlg.data.drops.memory  # noqa: F401
     from dlg.manager.node_manager import NodeManager
 
     specs, roots = specifications(data_count, apps, DATA_CLASS, APP_CLASS)
-    manager = NodeManager(host="127.0.0.1", rpc_port=_free_port(), events_port=_free_port())
+    manager = NodeManager(host="127.0.0.1", rpc_port=free_port(), events_port=free_port())
     gc.collect()
     base = rss_bytes()
     cpu, t0 = time.process_time(), time.perf_counter()
@@ -198,10 +219,17 @@ def run_dlg(data_count: int, apps: Apps) -> dict[str, Any]:
         time.sleep(0.002)
     t3 = time.perf_counter()
     cpu = time.process_time() - cpu
-    return {"append": t1 - t0, "deploy": t2 - t1, "execute": t3 - t2, "cpu": cpu, "rss_deploy": deployed - base}
+    return {
+        "append": t1 - t0,
+        "deploy": t2 - t1,
+        "execute": t3 - t2,
+        "cpu": cpu,
+        "rss_deploy": deployed - base,
+    }
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of this machine that nobody uses now."""
     import socket
 
     with socket.socket() as sock:
@@ -229,6 +257,7 @@ def run_dask(apps: Apps, *, threads: bool) -> dict[str, Any]:
     import dask
     import dask.threaded
 
+    gc.collect()
     cpu, t0 = time.process_time(), time.perf_counter()
     graph = {f"t{i}": (_noop, *[f"t{j}" for j in row]) for i, row in enumerate(_dependencies(apps))}
     leaves = [f"t{i}" for i in _leaves(apps)]
@@ -247,10 +276,13 @@ def run_parsl(apps: Apps) -> dict[str, Any]:
     from parsl.config import Config
     from parsl.executors import ThreadPoolExecutor
 
-    config = Config(executors=[ThreadPoolExecutor(max_threads=2)], run_dir=tempfile.mkdtemp(), initialize_logging=False)
+    config = Config(
+        executors=[ThreadPoolExecutor(max_threads=2)], run_dir=tempfile.mkdtemp(), initialize_logging=False
+    )
     kernel = parsl.load(config)
     task = parsl.python_app(_noop)
     task().result()
+    gc.collect()
     cpu, t0 = time.process_time(), time.perf_counter()
     futures: list[Any] = []
     for row in _dependencies(apps):
@@ -289,60 +321,45 @@ def one(peer: str, shape: str, drops: int) -> dict[str, Any]:
     return line
 
 
-def turn(peer: str, python: str, shape: str, drops: int) -> dict[str, Any] | None:
-    """Run one peer once in a fresh process; None, with the reason on stderr, where it cannot."""
-    command = [python, __file__, "--one", peer, "--shape", shape, "--drops", str(drops)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
-    except subprocess.TimeoutExpired:
-        print(f"{peer}: no result after {LIMIT_S} s", file=sys.stderr)
-        return None
-    lines = done.stdout.strip().splitlines()
-    if not lines or not lines[-1].startswith("{"):
-        print(f"{peer}: {(done.stderr.strip().splitlines() or ['no output'])[-1]}", file=sys.stderr)
-        return None
-    result: dict[str, Any] = json.loads(lines[-1])
-    return result
-
-
-def medians(lines: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return one line with the median of each figure, and the range of the main one."""
-    merged = dict(lines[0])
-    for key, value in merged.items():
-        if isinstance(value, float):
-            merged[key] = round(statistics.median(line[key] for line in lines), 4)
-    walls = [line["us_per_drop"] for line in lines]
-    return merged | {"us_per_drop_min": round(min(walls), 3), "us_per_drop_max": round(max(walls), 3), "repeats": len(lines)}
+def ratios(lines: dict[str, Line], figure: str) -> dict[str, float]:
+    """Return by how many times each peer's figure is that of Penstock."""
+    ours = lines["penstock"][figure]
+    return {peer: round(line[figure] / ours, 2) for peer, line in lines.items() if peer != "penstock"}
 
 
 def main() -> None:
     """Run the rounds and print lines and ratios."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--shape", choices=("chain", "fan", "layered"), default="layered")
     parser.add_argument("--drops", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--peers", default="penstock,stack")
-    parser.add_argument("--python", action="append", default=[], metavar="PEER=PATH", help="the Python that has a peer")
+    parser.add_argument("--limit-s", type=float, default=300, help="seconds after which a run counts as hung")
+    parser.add_argument("--peers", default="penstock,stack", help="names with commas between")
+    parser.add_argument(
+        "--python", action="append", default=[], metavar="PEER=PATH", help="the Python that has a peer"
+    )
     parser.add_argument("--one", choices=PEERS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(one(options.one, options.shape, options.drops)), flush=True)
-        os._exit(0)  # peers leave threads behind that would keep the process
+        leave_after(lambda: one(options.one, options.shape, options.drops))
     pythons = dict(pair.split("=", 1) for pair in options.python)
-    peers = options.peers.split(",")
-    lines: dict[str, list[dict[str, Any]]] = {peer: [] for peer in peers}
-    for _ in range(options.rounds):
-        for peer in peers:
-            line = turn(peer, pythons.get(peer, sys.executable), options.shape, options.drops)
-            if line is not None:
-                lines[peer].append(line)
-    result = {peer: medians(found) for peer, found in lines.items() if found}
+    arguments = ("--shape", options.shape, "--drops", str(options.drops))
+    cases = [Case(peer, pythons.get(peer, sys.executable), arguments) for peer in options.peers.split(",")]
+    played = play(__file__, cases, options.rounds, options.limit_s)
+    result = {peer: medians(found, "us_per_drop") for peer, found in played.items()}
     for line in result.values():
-        print(json.dumps(line))
-    ours = result.get("penstock", {}).get("us_per_drop")
-    if ours:
-        ratios = {peer: round(line["us_per_drop"] / ours, 2) for peer, line in result.items() if peer != "penstock"}
-        print(json.dumps({"family": "graph", "shape": options.shape, "peer_over_penstock": ratios}))
+        show(line)
+    if "penstock" in result:
+        last: Line = {"family": "graph", "shape": options.shape, "n": result["penstock"]["n"]}
+        last["peer_over_penstock"] = ratios(result, "us_per_drop")
+        last["peer_over_penstock_cpu"] = ratios(result, "cpu_us_per_drop")
+        if "stack" in result:  # how many times the limit Penstock takes
+            ours, limit = result["penstock"], result["stack"]
+            last["penstock_over_stack"] = round(ours["us_per_drop"] / limit["us_per_drop"], 2)
+            last["penstock_over_stack_cpu"] = round(ours["cpu_us_per_drop"] / limit["cpu_us_per_drop"], 2)
+        show(last)
 
 
 if __name__ == "__main__":
