@@ -38,7 +38,7 @@ class _Plan:
     parts: Partition
 
     def classes(self) -> Counter[str]:
-        return Counter(spec.class_name or f"storage {spec.storage or 'file'}" for spec in self.graph)
+        return Counter(spec.dropclass or f"storage {spec.storage or 'file'}" for spec in self.graph)
 
     def load(self) -> dict[str, dict[str, float]]:
         """Per node: drops, apps and the sum of the apps' weights."""

@@ -187,7 +187,7 @@ class _Explainer:
         if index < 0:
             return text
         name = self._graph.fields(index).get("name")
-        cls = self._graph.drops[index].class_name.rpartition(".")[2]
+        cls = (self._graph.drops[index].dropclass or "").rpartition(".")[2]
         label = f"{name} ({cls})" if isinstance(name, str) and name else cls
         return text._replace(
             label=label,

@@ -134,7 +134,7 @@ def _classes_missing(graph: Graph, wiring: Wiring) -> list[Problem]:
             "PS205", "the app names no class", spec.key, f"/{graph.place(i)}/dropclass", "add a dropclass"
         )
         for i, spec in enumerate(graph.drops)
-        if spec.dropclass is None and wiring.kinds[i] == APP and not spec.class_name
+        if not spec.dropclass and wiring.kinds[i] == APP
     ]
 
 

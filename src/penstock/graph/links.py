@@ -101,12 +101,12 @@ def _kinds(graph: Graph) -> tuple[bytearray, list[Problem]]:
         pass  # other spellings, found one by one
     kinds, problems = bytearray(len(graph)), []
     for i, spec in enumerate(graph.drops):
-        kind = kind_of(spec.category)
+        kind = kind_of(spec.category_type)
         if kind is None:
             kind = APP if (spec.inputs or spec.outputs) else DATA
-            if spec.category:
-                hint = did_you_mean(spec.category, ("Data", "Application", "Container"))
-                text = f"category {spec.category!r} is none that can run"
+            if spec.category_type:
+                hint = did_you_mean(spec.category_type, ("Data", "Application", "Container"))
+                text = f"category {spec.category_type!r} is none that can run"
                 problems.append(Problem("PS204", text, spec.key, f"/{graph.place(i)}/categoryType", hint))
         kinds[i] = kind
     return kinds, problems
@@ -120,43 +120,50 @@ def _plain_rows(graph: Graph, kinds: bytearray) -> Wiring | None:
     """Return the wiring of a graph whose edges are all plain uids told alike at both ends, else None."""
     if any(links != _NO_RARE_LINKS for links in map(_RARE_LINKS, graph.drops)):
         return None
-    index = graph.index
-    before: list[Row] = []
-    after: list[Row] = []
+    sides: list[tuple[LinkText, ...] | None] = []  # back and ahead of each drop in turn
+    for kind, spec in zip(kinds, graph.drops, strict=True):
+        if kind == APP:
+            if spec.producers or spec.consumers:
+                return None
+            back, ahead = spec.inputs, spec.outputs
+        else:
+            if spec.inputs or spec.outputs:
+                return None
+            back, ahead = spec.producers, spec.consumers
+        sides.append(back)
+        sides.append(ahead)
+    index: Any = graph.index  # Any: of mixed links a dict is looked up, which raises TypeError: that is the point
     try:
-        for kind, spec in zip(kinds, graph.drops, strict=True):
-            if kind == APP:
-                back, ahead = spec.inputs, spec.outputs
-                if spec.producers or spec.consumers:
-                    return None
-            else:
-                back, ahead = spec.producers, spec.consumers
-                if spec.inputs or spec.outputs:
-                    return None
-            before.append(_row(index, back) if back else ())
-            after.append(_row(index, ahead) if ahead else ())
+        # Most of the time of a large graph goes here. An itemgetter of several names is the fastest way known.
+        rows: list[Row] = [
+            ()
+            if not links
+            else _ported_row(index, links)
+            if links[0].__class__ is not str
+            else itemgetter(*links)(index)
+            if len(links) > 1
+            else (index[links[0]],)
+            for links in sides
+        ]
     except (KeyError, TypeError):
         return None
-    wiring = Wiring(kinds, before, after, {}, {})
+    wiring = Wiring(kinds, rows[0::2], rows[1::2], {}, {})
     return wiring if _is_symmetric(wiring) else None
 
 
-def _row(index: Mapping[str, int], links: tuple[LinkText, ...]) -> Row:
-    """Return the indices of a drop's neighbours, each once.
+def _ported_row(index: Mapping[str, int], links: tuple[LinkText, ...]) -> Row:
+    """Return the indices of a drop's neighbours, each once, from links that name ports.
 
     Raises:
         KeyError: a link names a drop that is not there, or several.
-        TypeError: links are of mixed spellings.
     """
-    if isinstance(links[0], str):
-        names: Any = links  # Any: a dict among them raises TypeError when looked up, which is the point
-        # An itemgetter of several names gives a tuple in one call: the fastest way known.
-        return itemgetter(*names)(index) if len(names) > 1 else (index[names[0]],)
     return tuple(dict.fromkeys([index[_only_name(link)] for link in links]))
 
 
 def _only_name(link: LinkText) -> str:
-    if isinstance(link, str) or len(link) != 1:
+    if isinstance(link, str):
+        return link
+    if len(link) != 1:
         raise KeyError(link)
     (name,) = link
     return name

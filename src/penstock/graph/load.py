@@ -22,6 +22,7 @@ _DECODER = msgspec.json.Decoder(tuple[DropSpec, ...])
 _BYTE_OFFSET = re.compile(r"\(byte (\d+)\)")
 _LOGICAL_KEYS = frozenset({"nodeDataArray", "linkDataArray", "modelData"})
 _MANDATORY = ("oid", "categoryType")
+_OLD_CLASS_KEYS = ("app", "appclass", "Application", "dataclass", "container")
 
 
 class Reading(NamedTuple):
@@ -63,7 +64,7 @@ def read(text: bytes | str) -> Reading:
         return Reading(
             None, [Problem("PS104", "the graph holds no drop", hint="add drops, or check the file")]
         )
-    graph = Graph(data, specs, has_record=has_record)
+    graph = _without_old_spellings(Graph(data, specs, has_record=has_record))
     return Reading(graph, _check_names(graph))
 
 
@@ -83,19 +84,31 @@ def _is_record(spec: DropSpec) -> bool:
     return not spec.oid and (bytes(spec.rmode) != b"" or spec == EMPTY_SPEC)
 
 
+def _without_old_spellings(graph: Graph) -> Graph:
+    """Put into `category_type` and `dropclass` what old graphs say under other keys."""
+    classes = [spec.dropclass for spec in graph.drops]
+    if None not in classes and "" not in classes and "" not in [spec.category_type for spec in graph.drops]:
+        return graph
+    rows = graph.columns("type", *_OLD_CLASS_KEYS)
+    drops = tuple(_modern(spec, row) for spec, row in zip(graph.drops, rows, strict=True))
+    return Graph(graph.text, drops, has_record=graph.has_record)
+
+
+def _modern(spec: DropSpec, row: tuple[Any, ...]) -> DropSpec:
+    kind, *classes = (value if isinstance(value, str) else "" for value in row)
+    dropclass = spec.dropclass or next(filter(None, classes), None)
+    return msgspec.structs.replace(spec, category_type=spec.category_type or kind, dropclass=dropclass)
+
+
 def _check_names(graph: Graph) -> list[Problem]:
-    categories = [spec.category_type for spec in graph.drops]
-    uids = [spec.uid for spec in graph.drops]
-    # Where uids say nothing new, as many names as drops means that no name is there twice.
-    plain = not any(uids) or uids == [spec.oid for spec in graph.drops]
-    if plain and len(graph.index) == len(graph.drops) and "" not in graph.index and "" not in categories:
+    if graph.names_are_sound and "" not in [spec.category_type for spec in graph.drops]:
         return []
     problems: list[Problem] = []
     seen: dict[str, int] = {}
     for i, spec in enumerate(graph.drops):
         place = graph.place(i)
         missing = [
-            name for name, value in zip(_MANDATORY, (spec.oid, spec.category), strict=True) if not value
+            name for name, value in zip(_MANDATORY, (spec.oid, spec.category_type), strict=True) if not value
         ]
         if missing:
             problems.append(_missing(place, graph.fields(i), missing))

@@ -93,7 +93,7 @@ class _Labels:
     def class_name(self, i: int) -> str:
         """The last part of the class, else the storage."""
         spec = self.graph.drops[i]
-        return spec.class_name.rpartition(".")[2] or spec.storage or "?"
+        return (spec.dropclass or "").rpartition(".")[2] or spec.storage or "?"
 
     def origin(self, i: int) -> str:
         """What the drops of one place in the logical graph have in common; the class where nothing tells."""
@@ -109,7 +109,7 @@ class _Labels:
         """One drop."""
         name, cls, copy, state = self.title(i), self.class_name(i), _text(self._rows[i][1]), self.state(i)
         subtitle = f"{cls}  {copy}" if copy not in ("", "0") else cls
-        words = [self.graph.drops[i].key, name, self.graph.drops[i].class_name, state]
+        words = [self.graph.drops[i].key, name, (self.graph.drops[i].dropclass or ""), state]
         return Box(
             self.wiring.kinds[i], name, subtitle, "\n".join(dict.fromkeys(filter(None, words))), 1, state
         )

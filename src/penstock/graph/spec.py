@@ -64,12 +64,6 @@ class DropSpec(
     kw_only=True,
     rename={
         "category_type": "categoryType",
-        "old_type": "type",
-        "old_app": "app",
-        "old_appclass": "appclass",
-        "old_application": "Application",
-        "old_dataclass": "dataclass",
-        "old_container": "container",
         "streaming_consumers": "streamingConsumers",
         "streaming_inputs": "streamingInputs",
         "expire_after_use": "expireAfterUse",
@@ -79,7 +73,9 @@ class DropSpec(
         "component_params": "componentParams",
     }.get,
 ):
-    """What the engine needs of one drop. Field names are ours, keys the ecosystem's (old spellings included).
+    """What the engine needs of one drop. Field names are ours, keys the ecosystem's of today.
+
+    Old spellings of `categoryType` and `dropclass` end in `load.py`.
 
     Every field here costs each drop of each graph; what only some commands want is read by `Graph.columns`.
 
@@ -89,13 +85,7 @@ class DropSpec(
     oid: str = ""
     uid: str = ""
     category_type: str = ""
-    old_type: str = ""
     dropclass: str | None = None
-    old_app: str | None = None
-    old_appclass: str | None = None
-    old_application: str | None = None
-    old_dataclass: str | None = None
-    old_container: str | None = None
     storage: str | None = None
     consumers: tuple[LinkText, ...] | None = None
     producers: tuple[LinkText, ...] | None = None
@@ -123,24 +113,6 @@ class DropSpec(
         """The name under which links and results know this drop."""
         return self.uid or self.oid
 
-    @property
-    def category(self) -> str:
-        """The kind of drop as the author spelled it."""
-        return self.category_type or self.old_type
-
-    @property
-    def class_name(self) -> str:
-        """The class as the author named it, "" where only a storage is given."""
-        return (
-            self.dropclass
-            or self.old_app
-            or self.old_appclass
-            or self.old_application
-            or self.old_dataclass
-            or self.old_container
-            or ""
-        )
-
 
 EMPTY_SPEC = DropSpec()
 
@@ -151,7 +123,7 @@ class Graph:
     A drop's index is its place in `drops`; all tables of a session use it.
     """
 
-    __slots__ = ("_index", "_pieces", "drops", "has_record", "places", "text")
+    __slots__ = ("_index", "_names_are_plain", "_pieces", "drops", "has_record", "places", "text")
 
     def __init__(self, text: bytes, drops: tuple[DropSpec, ...], *, has_record: bool) -> None:
         self.text = text
@@ -159,6 +131,7 @@ class Graph:
         self.has_record = has_record
         self.places: tuple[int, ...] | None = None
         self._index: dict[str, int] | None = None
+        self._names_are_plain = False
         self._pieces: list[msgspec.Raw] | None = None
 
     def __len__(self) -> int:
@@ -181,9 +154,16 @@ class Graph:
             oids = [spec.oid for spec in self.drops]
             uids = [spec.uid for spec in self.drops]
             self._index = dict(zip(oids, range(len(oids)), strict=True))
-            if oids != uids:
+            self._names_are_plain = oids == uids or not any(uids)
+            if not self._names_are_plain:
                 self._index.update((uid, i) for i, uid in enumerate(uids) if uid)
         return self._index
+
+    @property
+    def names_are_sound(self) -> bool:
+        """Whether every drop has a name of its own; False where it takes a closer look to know."""
+        # Where uids say nothing new, as many names as drops means that no name is there twice.
+        return len(self.index) == len(self.drops) and self._names_are_plain and "" not in self.index
 
     def columns(self, *names: str) -> Iterator[tuple[Any, ...]]:  # Any: JSON as the author wrote it
         """Yield the values that the drops have under `names`, None where one has none; a pass over the text."""

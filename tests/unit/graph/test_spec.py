@@ -5,24 +5,19 @@ import json
 import pytest
 
 from penstock.graph.load import loads, read
-from penstock.graph.spec import DropSpec
 from tests.unit.graph.making import app, data, made, text
 
 
 @pytest.mark.parametrize("key", ["dropclass", "app", "appclass", "Application", "dataclass", "container"])
 def test_the_class_stands_under_one_of_six_keys(key: str) -> None:
-    assert loads(text({"oid": "a", "type": "app", key: "x.Y"})).drops[0].class_name == "x.Y"
-
-
-def test_a_drop_without_class_has_an_empty_class_name() -> None:
-    assert DropSpec().class_name == ""
+    assert loads(text({"oid": "a", "type": "app", key: "x.Y"})).drops[0].dropclass == "x.Y"
 
 
 def test_uid_falls_back_to_oid_and_category_to_type() -> None:
     spec = made({"oid": "a", "type": "plain"}).drops[0]
-    assert (spec.key, spec.category) == ("a", "plain")
+    assert (spec.key, spec.category_type) == ("a", "plain")
     spec = made({"oid": "a", "uid": "b", "type": "plain", "categoryType": "Data"}).drops[0]
-    assert (spec.key, spec.category) == ("b", "Data")
+    assert (spec.key, spec.category_type) == ("b", "Data")
 
 
 def test_a_graph_finds_drops_by_uid_and_oid() -> None:
