@@ -30,9 +30,11 @@ _sessions = 0
 _undo: list[tuple[str, Any, Any]] = []
 
 
-def listen(listener: Listener | None) -> None:
-    """Send what this thread prints and logs to `listener` while sessions are capturing; None ends it."""
+def listen(listener: Listener | None) -> Listener | None:
+    """Send what this thread prints and logs to `listener` while sessions capture, None ends it; return who did."""
+    before: Listener | None = getattr(_local, "listener", None)
     _local.listener = listener
+    return before
 
 
 @contextmanager

@@ -62,7 +62,11 @@ class Failures:
         """Take note of a failure; call it where `error` was caught."""
         limit = self._settings.message_bytes
         told = _traceback(error)
-        self._note(Failure(uid, type(error).__name__, _bounded(_message(error), limit), _bounded(told, limit), inputs))
+        self._note(
+            Failure(
+                uid, type(error).__name__, _bounded(_message(error), limit), _bounded(told, limit), inputs
+            )
+        )
 
     def stalled(self, uids: Sequence[str]) -> None:
         """Take note that the session cannot go on: what is left waits for somebody outside."""

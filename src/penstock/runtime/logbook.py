@@ -64,7 +64,9 @@ class Logbook:
         if page is None:
             return
         if page.left_out:
-            self._folder.append("log.jsonl", LogLine(uid, "penstock", f"[{page.left_out} characters left out]\n"))
+            self._folder.append(
+                "log.jsonl", LogLine(uid, "penstock", f"[{page.left_out} characters left out]\n")
+            )
         for stream, text in page.tail:
             self._folder.append("log.jsonl", LogLine(uid, stream, text))
 

@@ -156,7 +156,9 @@ class Runner:
         """
         limit_s = None if timeout_s is None else min(timeout_s, threading.TIMEOUT_MAX)
         with self.lock:
-            ended = self._changed.wait_for(lambda: over() or self._is_quiet() or self._broken is not None, limit_s)
+            ended = self._changed.wait_for(
+                lambda: over() or self._is_quiet() or self._broken is not None, limit_s
+            )
         if self._broken is not None:
             raise self._broken
         return ended
@@ -359,7 +361,9 @@ class Runner:
         elif len(self._slots) < self._settings.workers and not self._closing:
             slot = Slot()
             slot.busy = True
-            slot.thread = threading.Thread(target=self._serve, args=(slot,), name="penstock-slot", daemon=True)
+            slot.thread = threading.Thread(
+                target=self._serve, args=(slot,), name="penstock-slot", daemon=True
+            )
             try:
                 slot.thread.start()
             except RuntimeError:  # the system gives no more threads; those that are there go on
@@ -375,8 +379,9 @@ class Runner:
 
     def _wake_keeper(self) -> None:
         if self._keeper is None:
-            self._keeper = threading.Thread(target=self._keep, name="penstock-keeper", daemon=True)
-            self._keeper.start()
+            keeper = threading.Thread(target=self._keep, name="penstock-keeper", daemon=True)
+            keeper.start()
+            self._keeper = keeper
         else:
             self._keeper_wake.notify()
 

@@ -59,6 +59,7 @@ class Session:
         self._graph = prepared.graph
         self._rules = prepared.rules
         self._drops: dict[int, Drop] = {}
+        self._told: dict[int, object] = {}
         self._making: dict[int, threading.RLock] = {}
         self._logbook = Logbook(folder, settings.log_bytes_per_drop)
         self._owned = ExitStack()
@@ -142,8 +143,8 @@ class Session:
         self._runner.close(self._settings.abandon_s, max(self._settings.close_s, GRACE_S + _REAP_S))
         for app in apps:
             self._drops.pop(app.index, None)
-        unfinished = [drop for drop in drops if isinstance(drop, DataDrop) and drop.status != DropState.COMPLETED]
-        self._release(unfinished)
+        files = [drop for drop in drops if isinstance(drop, DataDrop)]
+        self._release([drop for drop in files if drop.status != DropState.COMPLETED])
         self._owned.close()
 
     def _release(self, drops: list[DataDrop]) -> None:
@@ -221,7 +222,7 @@ class Session:
         for attempt in range(1, tries + 1):
             try:
                 app.run()
-            except Exception as error:  # the boundary to user code; the last try's error goes on to the runner
+            except Exception as error:  # the boundary to user code; the last error goes on to the runner
                 if attempt == tries or app.exec_status != AppState.RUNNING:
                     raise
                 self._logbook.write(app.uid, "penstock", f"try {attempt} of {tries} failed: {error!r}\n")
@@ -236,11 +237,16 @@ class Session:
             self._drops.pop(index, None)
         self._logbook.close_page(self.uid(index))
         if self.status(index) not in ENDED:  # else it was cancelled or overdue, and that is already told
-            self.failures.add(self.uid(index), error, self._describe_inputs(index))
+            self._tell_failure(index, error)
 
     def overdue(self, index: int) -> None:
         error = TimeLimitExceeded(self.uid(index), self._rules.time_limit_s[index])
-        self.failures.add(self.uid(index), error, self._describe_inputs(index))
+        self._tell_failure(index, error)
+
+    def _tell_failure(self, index: int, error: BaseException) -> None:
+        """Take note of a drop's failure once: two pieces of a stream, or a limit and an error, may come together."""
+        if self._told.setdefault(index, mine := object()) is mine:
+            self.failures.add(self.uid(index), error, self._describe_inputs(index))
 
     def stop(self, index: int, app: AppDrop | None) -> None:
         kept = self._drops.pop(index, None)
@@ -248,6 +254,18 @@ class Session:
             self._cancel_app(drop)
 
     def _cancel_app(self, app: AppDrop) -> None:
+        cancel = type(app).cancel
+        if cancel is AppDrop.cancel:
+            return
+        if cancel.__module__.startswith("penstock."):
+            self._call_cancel(app)
+            return
+        # It must return at once, and if it does not it must not hold up timers, limits or the end of the session.
+        thread = threading.Thread(target=self._call_cancel, args=(app,), name="penstock-cancel", daemon=True)
+        thread.start()
+        thread.join(self._settings.abandon_s)
+
+    def _call_cancel(self, app: AppDrop) -> None:
         try:
             app.cancel()
         except Exception as error:  # noqa: BLE001  the boundary to user code; the app is given up anyway
@@ -331,6 +349,7 @@ class Session:
                 self._runner.limit(index, self._rules.time_limit_s[index])
         if self.flow.execution[index] != AppState.RUNNING:
             return
+        writer = listen(_PieceEar(self, index))
         try:
             app = self._app(index)
             app.data_written(uid, data)
@@ -347,6 +366,8 @@ class Session:
             if self.flow.execution[index] in _CUT_OFF:
                 self._drops.pop(index, None)
                 self._cancel_app(app)
+        finally:
+            listen(writer)
 
     def completed(self, index: int) -> None:
         with self._runner.lock:
@@ -371,6 +392,18 @@ class _Ear:
         if index >= 0 and text:
             self._slot.noisy = True
             self._session.note(index, stream, text)
+
+
+class _PieceEar:
+    """Writes what an app prints while it takes a piece of a stream, on its writer's thread, to its own log."""
+
+    def __init__(self, session: Session, index: int) -> None:
+        self._session = session
+        self._index = index
+
+    def hear(self, stream: str, text: str) -> None:
+        if text:
+            self._session.note(self._index, stream, text)
 
 
 def _is_special(cls: type[Drop]) -> bool:
