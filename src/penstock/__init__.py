@@ -21,16 +21,30 @@ if TYPE_CHECKING:
     from penstock.drops.app import AppDrop
     from penstock.drops.data import DataDrop
     from penstock.drops.ports import Parameter
+    from penstock.engine.states import AppState, DropState
     from penstock.graph.spec import Graph
     from penstock.runtime.result import RunResult, run
 
 __version__ = "0.1.0"
 
-__all__ = ["AppDrop", "DataDrop", "Graph", "Parameter", "RunResult", "__version__", "errors", "run"]
+__all__ = [
+    "AppDrop",
+    "AppState",
+    "DataDrop",
+    "DropState",
+    "Graph",
+    "Parameter",
+    "RunResult",
+    "__version__",
+    "errors",
+    "run",
+]
 
 _HOMES = {
     "AppDrop": "penstock.drops.app",
+    "AppState": "penstock.engine.states",
     "DataDrop": "penstock.drops.data",
+    "DropState": "penstock.engine.states",
     "Graph": "penstock.graph.spec",
     "Parameter": "penstock.drops.ports",
     "RunResult": "penstock.runtime.result",

@@ -45,6 +45,11 @@ def child_environment(session_id: str) -> Mapping[str, str]:
     `DLG_ROOT` is where graphs of the ecosystem expect shared files; `~/dlg` unless set.
     """
     environment = dict(os.environ)
-    environment.setdefault("DLG_ROOT", str(Path.home() / "dlg"))
+    if "DLG_ROOT" not in environment:
+        try:
+            home = Path.home()
+        except RuntimeError:  # a user without a home, as in containers
+            home = Path("/")
+        environment["DLG_ROOT"] = str(home / "dlg")
     environment["DLG_SESSION_ID"] = session_id
     return environment

@@ -16,7 +16,7 @@ import penstock
 from penstock import AppDrop
 from penstock.drops.memory import MemoryDrop
 from penstock.errors import DropNotWritable
-from penstock.runtime import run as run_module
+from penstock.runtime import slot as slot_module
 from penstock.runtime.result import finish, new_session
 from penstock.runtime.session import Session
 from tests.conftest import PROVE
@@ -304,6 +304,15 @@ def test_cancelling_ends_a_command_that_does_not_listen() -> None:
     assert result.status == "CANCELLED"
     assert result.notes == []  # its thread has ended as well
     assert is_gone(int((result.directory / "pid").read_text()))
+
+
+def test_an_overdue_command_that_does_not_listen_is_gone_when_the_run_ends() -> None:
+    command = "trap '' TERM; sleep 1000 & echo $! > child; echo $$ > pid; wait; sleep 1000"
+    result = run([shell("sh", command, time_limit_s=0.5)])
+    assert [failure.error for failure in result.errors] == ["TimeLimitExceeded"]
+    assert result.notes == []
+    assert is_gone(int((result.directory / "pid").read_text()))
+    assert is_gone(int((result.directory / "child").read_text()))
 
 
 def test_a_limit_covers_all_tries_together() -> None:
@@ -804,7 +813,7 @@ def test_a_slot_given_up_between_two_items_gives_the_second_one_back(monkeypatch
     graph = [null("a"), *(app(f"c{i}", Count, ["a"], time_limit_s=1000) for i in range(200))]
     session = new_session(graph, workers=1, session_id="between")
     runner = session._runner
-    monkeypatch.setattr(run_module, "deque", Deque)
+    monkeypatch.setattr(slot_module, "deque", Deque)
     monkeypatch.setattr(
         Count, "run", lambda self: Count.total.update({self.uid: Count.total.get(self.uid, 0) + 1})
     )

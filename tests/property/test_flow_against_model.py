@@ -12,8 +12,8 @@ from penstock.engine.states import AppState, DropState
 from penstock.errors import IllegalTransition
 from penstock.graph import analyse
 from penstock.graph.load import encode, loads
-
 from tests.conftest import PROVE
+
 from .flow_model import App, Data, Model
 
 

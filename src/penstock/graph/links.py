@@ -132,7 +132,9 @@ def _plain_rows(graph: Graph, kinds: bytearray) -> Wiring | None:
             back, ahead = spec.producers, spec.consumers
         sides.append(back)
         sides.append(ahead)
-    index: Any = graph.index  # Any: of mixed links a dict is looked up, which raises TypeError: that is the point
+    index: Any = (
+        graph.index
+    )  # Any: of mixed links a dict is looked up, which raises TypeError: that is the point
     try:
         # Most of the time of a large graph goes here. An itemgetter of several names is the fastest way known.
         rows: list[Row] = [

@@ -54,6 +54,8 @@ def read(text: bytes | str) -> Reading:
     data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else bytes(text)
     data = data.removeprefix(b"\xef\xbb\xbf")
     try:
+        if not data.isascii():
+            data.decode()  # what is passed over in decoding would else be found bad only when somebody asks for it
         specs = _DECODER.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _diagnose(data)
@@ -75,8 +77,10 @@ def encode(drops: Sequence[Mapping[str, Any]]) -> bytes:
         GraphInvalid: a value that JSON cannot hold.
     """
     try:
-        return msgspec.json.encode(drops)
-    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as exc:
+        # Not msgspec, which would write bytes as base64 and NaN as null without a word.
+        plain = [dict(drop) if hasattr(drop, "keys") else drop for drop in drops]
+        return json.dumps(plain, allow_nan=False, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    except (TypeError, ValueError, RecursionError) as exc:
         raise GraphInvalid([Problem("PS101", f"the drops hold a value that JSON cannot: {exc}")]) from exc
 
 

@@ -93,12 +93,21 @@ def inspect(source: GraphSource, *, import_users: bool = False) -> tuple[Prepare
         return None, problems
     settling, ends = found.settling()
     prepared = Prepared(
-        graph, findings.wiring, findings.rules, tuple(found.classes), found.class_of, settling, ends, tuple(problems)
+        graph,
+        findings.wiring,
+        findings.rules,
+        tuple(found.classes),
+        found.class_of,
+        settling,
+        ends,
+        tuple(problems),
     )
     return prepared, problems
 
 
-def read_source(source: str | Path | bytes | Sequence[Mapping[str, Any]]) -> tuple[bytes | None, list[Problem]]:
+def read_source(
+    source: str | Path | bytes | Sequence[Mapping[str, Any]],
+) -> tuple[bytes | None, list[Problem]]:
     """Return the text of a graph, or why there is none."""
     if isinstance(source, bytes):
         return source, []
@@ -107,7 +116,9 @@ def read_source(source: str | Path | bytes | Sequence[Mapping[str, Any]]) -> tup
             return Path(source).read_bytes(), []
         except (OSError, ValueError) as exc:
             reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
-            return None, [Problem("PS105", f"{source}: {reason}", hint="give the path of a physical graph's JSON file")]
+            return None, [
+                Problem("PS105", f"{source}: {reason}", hint="give the path of a physical graph's JSON file")
+            ]
     try:
         return encode(source), []
     except GraphInvalid as exc:
@@ -152,7 +163,10 @@ class _Classes:
                 self.classes.append(cls)
         if key in self._wrong:
             if name or kind != APP:  # an app without a class is told about by the graph's own check
-                reason, path = self._wrong[key], f"/{self._graph.place(index)}/{'dropclass' if name else 'storage'}"
+                reason, path = (
+                    self._wrong[key],
+                    f"/{self._graph.place(index)}/{'dropclass' if name else 'storage'}",
+                )
                 self.problems.append(Problem("PS206", str(reason), spec.key, path, reason.hint))
             return -1
         return self._known[kind][key[0]]
@@ -177,7 +191,9 @@ class _Classes:
         checked = [
             parameter
             for parameter in declared_parameters(cls)
-            if parameter.kind is not str and parameter not in _COMMON and f'"{parameter.name}"'.encode() in text
+            if parameter.kind is not str
+            and parameter not in _COMMON
+            and f'"{parameter.name}"'.encode() in text
         ]
         own_check = getattr(cls, "check", None)
         if not checked and own_check is None:
@@ -190,6 +206,9 @@ class _Classes:
                     _convert(uid, fields, parameter)
                 if own_check is not None:
                     own_check(uid, fields)
+            except (TypeError, ValueError, AttributeError, LookupError, RecursionError, MemoryError) as exc:
+                reason = f"its fields cannot be read: {type(exc).__name__}: {exc}"
+                self.problems.append(Problem("PS403", reason, uid, f"/{self._graph.place(i)}"))
             except DropError as exc:
                 name = exc.name if isinstance(exc, ParameterInvalid) else ""
                 path = f"/{self._graph.place(i)}" + (f"/{name}" if name else "")

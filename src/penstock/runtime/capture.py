@@ -96,6 +96,11 @@ class _Router:
         listener: Listener | None = getattr(_local, "listener", None)
         return self._before.buffer if listener is None else _Bytes(self._name, listener)
 
+    def close(self) -> None:
+        """Close nothing where an app asks for it: the stream is the process's, not the app's."""
+        if getattr(_local, "listener", None) is None:
+            self._before.close()
+
     def __getattr__(self, name: str) -> Any:  # Any: whatever the stream behind has
         return getattr(self._before, name)
 
@@ -123,11 +128,18 @@ class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         listener: Listener | None = getattr(_local, "listener", None)
         if listener is None:
+            self._pass_on(record)
             return
         try:
             listener.hear(record.levelname, self.format(record) + "\n")
         except Exception:  # noqa: BLE001  the contract of logging: a bad record must not end the app
             self.handleError(record)
+
+    def _pass_on(self, record: logging.LogRecord) -> None:
+        """Do for other threads what logging does where there is no handler: ours must not hide their messages."""
+        last = logging.lastResort
+        if last is not None and logging.getLogger().handlers == [self] and record.levelno >= last.level:
+            last.handle(record)
 
 
 _handler = _Handler()

@@ -14,6 +14,10 @@ from penstock.runtime.folder import Folder, encodable
 __all__ = ["Failure", "Failures", "InputState"]
 
 
+_SHORT = 500
+"""Characters kept of the message of a failure beyond those that are kept in full."""
+
+
 class InputState(msgspec.Struct, frozen=True):
     """An input of a drop that failed: its state then, and its size in bytes where it was complete."""
 
@@ -77,8 +81,11 @@ class Failures:
     def _note(self, failure: Failure) -> None:
         with self._lock:
             self._count += 1
-            if len(self._kept) < self._settings.failures_kept:
+            in_full = self._count <= self._settings.failures_kept
+            if in_full:
                 self._kept.append(failure)
+        if not in_full:
+            failure = Failure(failure.uid, failure.error, failure.message[:_SHORT])
         self._folder.append("errors.jsonl", failure)
 
 

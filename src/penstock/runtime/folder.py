@@ -89,6 +89,15 @@ class Folder:
         except OSError as exc:
             self.trouble = f"{self._inside / 'session.json'} cannot be written: {exc.strerror or exc}"
 
+    def flush(self) -> None:
+        """Let readers, and whoever comes after a crash, see what was appended."""
+        with self._lock:
+            try:
+                for file in self._files.values():
+                    file.flush()
+            except OSError as exc:
+                self.trouble = f"files in {self._inside} are not complete: {exc.strerror or exc}"
+
     def close(self) -> None:
         """Write out and close all files."""
         with self._lock:

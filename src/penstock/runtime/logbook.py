@@ -69,6 +69,7 @@ class Logbook:
             )
         for stream, text in page.tail:
             self._folder.append("log.jsonl", LogLine(uid, stream, text))
+        self._folder.flush()
 
     def close(self) -> None:
         """Write the ends of all drops."""

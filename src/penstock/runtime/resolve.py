@@ -49,7 +49,9 @@ def resolve(name: str, kind: int, *, import_users: bool = True) -> type[Drop]:
     cls = _load(target) if target else _import_users(name)
     if not issubclass(cls, wanted):
         what = "an app" if issubclass(cls, AppDrop) else "data"
-        raise Unresolvable(f"{name} is {what}, the category says otherwise", "correct categoryType or the class")
+        raise Unresolvable(
+            f"{name} is {what}, the category says otherwise", "correct categoryType or the class"
+        )
     return cls
 
 
@@ -111,9 +113,11 @@ def _import_users(name: str) -> type[Drop]:
         cls = getattr(module, class_name)
     except ModuleNotFoundError as exc:
         if exc.name is None or not f"{module_name}.".startswith(f"{exc.name}."):
-            raise Unresolvable(f"{name!r} cannot be imported ({exc})") from exc  # something that it needs is missing
+            raise Unresolvable(
+                f"{name!r} cannot be imported ({exc})"
+            ) from exc  # something that it needs is missing
         raise _missing(name, exc.name) from exc
-    except Exception as exc:  # a user's module may raise anything while it is imported
+    except (Exception, SystemExit) as exc:  # a user's module may raise anything while it is imported
         reason = f"{name!r} cannot be imported ({type(exc).__name__}: {exc})"
         raise Unresolvable(reason, did_you_mean(name, ALIASES)) from exc
     if not (isinstance(cls, type) and issubclass(cls, Drop)):

@@ -17,7 +17,7 @@ from penstock.graph.links import APP
 from penstock.ids import parse_session_id
 from penstock.runtime.build import GraphSource, prepare
 from penstock.runtime.failures import Failure
-from penstock.runtime.folder import Folder
+from penstock.runtime.folder import Folder, encodable
 from penstock.runtime.session import Session
 
 __all__ = ["RUNS", "RunResult", "finish", "new_session", "run"]
@@ -63,7 +63,10 @@ class RunResult:
     @property
     def states(self) -> Mapping[str, tuple[DropState, AppState | None]]:
         """The state of each drop, and of the execution where it is an app."""
-        return {uid: (DropState(state), None if run is None else AppState(run)) for uid, state, run in self._rows()}
+        return {
+            uid: (DropState(state), None if run is None else AppState(run))
+            for uid, state, run in self._rows()
+        }
 
     @property
     def errors(self) -> tuple[Failure, ...]:
@@ -76,7 +79,9 @@ class RunResult:
         wiring, state = self._session.prepared.wiring, self._session.flow.state
         borne: set[int] = set()
         failed = [i for i, s in enumerate(state) if s == DropState.ERROR]
-        for i in sorted(failed, key=lambda i: wiring.kinds[i] == APP):  # data first: apps are judged by their outputs
+        for i in sorted(
+            failed, key=lambda i: wiring.kinds[i] == APP
+        ):  # data first: apps are judged by their outputs
             row = wiring.after[i]
             if wiring.kinds[i] == APP:
                 is_borne = all(state[j] != DropState.ERROR or j in borne for j in row)
@@ -128,7 +133,7 @@ class RunResult:
             "session": self.session_id,
             "status": self.status,
             "seconds": round(self.seconds, 6),
-            "directory": str(self.directory),
+            "directory": encodable(str(self.directory)),
             "drops": {uid: {"status": state, "execStatus": run} for uid, state, run in self._rows()},
         }
         if absorbed := self.absorbed:

@@ -19,91 +19,19 @@ import heapq
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from itertools import islice
 from math import inf
 from time import monotonic, perf_counter
-from typing import NamedTuple, Protocol, TypeVar
 
 from penstock.config import Settings
 from penstock.drops.app import AppDrop
 from penstock.engine.flow import Flow
 from penstock.engine.states import AppState
+from penstock.runtime.slot import Delay, Outcome, Settled, Slot, Work, drain
 
-__all__ = ["SETTLED", "Delay", "Runner", "Settled", "Slot", "Work"]
+__all__ = ["Runner"]
 
 _MOST_PER_BATCH = 4096
-
-_Item = TypeVar("_Item")
-
-
-class Delay(NamedTuple):
-    """An outcome: the app waits on a timer and is run again after it."""
-
-    seconds: float
-
-
-class Settled:
-    """An outcome: the item was data, and it holds all it will ever hold."""
-
-
-SETTLED = Settled()
-
-Outcome = Delay | Settled | BaseException
-
-
-class Work(Protocol):
-    """What a runner asks of the session; never called with the lock held."""
-
-    def start_thread(self, slot: "Slot") -> None:
-        """Prepare the calling thread, which will run items as `slot`."""
-
-    def execute(self, index: int, slot: "Slot") -> Delay | Settled | None:
-        """Run one item; None says that an app ended well. Raises what the user's code raises."""
-
-    def failed(self, index: int, error: BaseException) -> None:
-        """Take note of what `execute` raised, on the same thread."""
-
-    def overdue(self, index: int) -> None:
-        """Take note that an item's time limit has passed."""
-
-    def stop(self, index: int, app: AppDrop | None) -> None:
-        """Stop an item that must not go on, if that is possible; `app` is its object where it runs on a slot."""
-
-
-class Slot:
-    """One thread that runs items; its deques may be emptied by others.
-
-    Attributes:
-        rest: items taken and not begun.
-        finished: apps that ended well, not yet reported.
-        odd: every other outcome, not yet reported.
-        current: the item that runs, -1 for none.
-        app: the object of `current` where it can be cancelled.
-        noisy: whether `current` wrote output.
-        given_up: the item over which the slot was abandoned; its outcome has been counted.
-    """
-
-    __slots__ = (
-        "abandoned", "app", "busy", "current", "finished", "given_up", "noisy", "odd", "rest", "seen", "thread",
-    )  # fmt: skip
-
-    def __init__(self) -> None:
-        self.rest: deque[int] = deque()
-        self.finished: deque[int] = deque()
-        self.odd: deque[tuple[int, Outcome]] = deque()
-        self.current = -1
-        self.app: AppDrop | None = None
-        self.noisy = False
-        self.busy = False
-        self.abandoned = False
-        self.given_up = -1
-        self.seen = (-1, -1)
-        self.thread: threading.Thread | None = None
-
-    def mark(self) -> tuple[int, int]:
-        """Return something that differs whenever the slot has moved."""
-        return self.current, len(self.rest)
 
 
 class Runner:
@@ -118,6 +46,7 @@ class Runner:
     def __init__(self, flow: Flow, work: Work, class_of: Sequence[int], settings: Settings) -> None:
         self.lock = threading.Lock()
         self.abandoned: list[threading.Thread] = []
+        self._stopping: list[threading.Thread] = []
         self._flow = flow
         self._work = work
         self._class_of = class_of
@@ -135,6 +64,7 @@ class Runner:
         self._timers: list[tuple[float, int]] = []
         self._limits: list[tuple[float, int]] = []
         self._to_stop: list[tuple[int, AppDrop | None]] = []
+        self._newborn: list[Slot] = []
         self._watching = False
         self._closing = False
 
@@ -180,7 +110,7 @@ class Runner:
         self._timers.clear()
         running = []
         for slot in self._slots:
-            self._out -= len(_drain(slot.rest))
+            self._out -= len(drain(slot.rest))
             if slot.busy and slot.app is not None:
                 running.append(slot.app)
         self._changed.notify_all()
@@ -200,14 +130,16 @@ class Runner:
             self._limits.clear()
             for condition in (self._work_ready, self._keeper_wake, self._changed):
                 condition.notify_all()
+        began_s = monotonic()
+        if self._keeper is not None:
+            self._keeper.join(stop_s)
+        with self.lock:
             threads = [
                 (slot.thread, stop_s if slot.app is not None and _can_stop(slot.app) else wait_s)
                 for slot in self._slots
                 if slot.thread is not None
             ]
-        began_s = monotonic()
-        if self._keeper is not None:
-            self._keeper.join(stop_s)
+            threads += [(thread, stop_s) for thread in self._stopping]
         for thread, patience_s in threads:
             thread.join(max(0.0, began_s + patience_s - monotonic()))
         with self.lock:
@@ -320,10 +252,10 @@ class Runner:
     def _report(self, slot: Slot) -> None:
         """Tell the flow what the slot has done since the last time."""
         if slot.finished:
-            finished = _drain(slot.finished)
+            finished = drain(slot.finished)
             self._out -= len(finished) - (slot.given_up in finished)
             self._flow.apps_finished(finished)
-        for index, outcome in _drain(slot.odd):
+        for index, outcome in drain(slot.odd):
             self._out -= index != slot.given_up
             self._report_odd(index, outcome)
         self._collect()
@@ -361,16 +293,24 @@ class Runner:
         elif len(self._slots) < self._settings.workers and not self._closing:
             slot = Slot()
             slot.busy = True
-            slot.thread = threading.Thread(
-                target=self._serve, args=(slot,), name="penstock-slot", daemon=True
-            )
-            try:
-                slot.thread.start()
-            except RuntimeError:  # the system gives no more threads; those that are there go on
-                if not self._slots:
+            self._slots.append(slot)
+            if len(self._slots) == 1:
+                try:
+                    self._start(slot)
+                except RuntimeError:
+                    self._slots.remove(slot)
                     raise
-            else:
-                self._slots.append(slot)
+            else:  # starting a thread waits until the system has let it run; not with the lock held
+                self._newborn.append(slot)
+                self._wake_keeper()
+
+    def _start(self, slot: Slot) -> None:
+        slot.thread = threading.Thread(target=self._serve, args=(slot,), name="penstock-slot", daemon=True)
+        try:
+            slot.thread.start()
+        except RuntimeError:
+            slot.thread = None
+            raise
 
     def _is_quiet(self) -> bool:
         return not (self._queue or self._timers or self._out)
@@ -401,8 +341,15 @@ class Runner:
                 overdue = self._end_overdue(now)
                 self._watching = self._watch()
                 to_stop, self._to_stop = self._to_stop, []
-                if not overdue and not to_stop:
+                newborn, self._newborn = self._newborn, []
+                if not (overdue or to_stop or newborn):
                     self._keeper_wake.wait(self._pause(now))
+            for slot in newborn:
+                try:
+                    self._start(slot)
+                except RuntimeError:  # the system gives no more threads; those that are there go on
+                    with self.lock:
+                        self._slots.remove(slot)
             for index in overdue:
                 self._work.overdue(index)
             for index, app in to_stop:
@@ -462,6 +409,8 @@ class Runner:
             self._slots.remove(slot)
         if slot.thread is not None:
             self.abandoned.append(slot.thread)
+            if slot.app is not None and _can_stop(slot.app):
+                self._stopping.append(slot.thread)
 
     def _watch(self) -> bool:
         """Take work and reports from slots that have not moved since the last look; whether to look again."""
@@ -476,8 +425,13 @@ class Runner:
         return again
 
     def _recall(self, slot: Slot) -> None:
-        items = _drain(slot.rest)
+        items = drain(slot.rest)
         self._out -= len(items)
+        if (
+            items and slot.current >= 0
+        ):  # what hid them is no quick one; else the next slot takes them all again
+            number = self._class_of[slot.current]
+            self._cost[number] = max(self._cost[number], self._settings.watch_s)
         self._flow.recalled(items)
         self._report(slot)
         self._queue.extendleft(reversed(items))
@@ -486,12 +440,3 @@ class Runner:
 
 def _can_stop(app: AppDrop) -> bool:
     return type(app).cancel is not AppDrop.cancel
-
-
-def _drain(items: deque[_Item]) -> list[_Item]:
-    """Empty a deque from which its owner may take, or to which it may add, at the same time."""
-    taken: list[_Item] = []
-    with suppress(IndexError):
-        while True:
-            taken.append(items.popleft())
-    return taken

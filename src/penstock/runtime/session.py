@@ -5,10 +5,12 @@ Decisions are the flow's, threads the runner's; the session makes drop objects w
 runs apps, keeps what they left behind, and is the `Site` that drops ask.
 """
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,10 +28,11 @@ from penstock.ids import SessionId
 from penstock.runtime.build import Prepared
 from penstock.runtime.capture import capturing, listen
 from penstock.runtime.failures import Failures, InputState
-from penstock.runtime.folder import Folder
+from penstock.runtime.folder import Folder, encodable
 from penstock.runtime.linking import linked
 from penstock.runtime.logbook import Logbook
-from penstock.runtime.run import SETTLED, Delay, Runner, Settled, Slot
+from penstock.runtime.run import Runner
+from penstock.runtime.slot import SETTLED, Delay, Settled, Slot
 
 __all__ = ["Session"]
 
@@ -87,6 +90,15 @@ class Session:
         except BaseException:
             self.state = advance(self.state, SessionEvent.DEPLOY_FAILED)
             raise
+        self.folder.write_session(
+            {
+                "session": self.session_id,
+                "status": SessionState.RUNNING.name,
+                "directory": encodable(str(self.directory)),
+                "pid": os.getpid(),
+                "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            }
+        )
         self._owned.callback(self.folder.close)
         self._owned.callback(self._logbook.close)
         self._owned.enter_context(capturing())
@@ -236,7 +248,8 @@ class Session:
         if self.flow.is_app(index):
             self._drops.pop(index, None)
         self._logbook.close_page(self.uid(index))
-        if self.status(index) not in ENDED:  # else it was cancelled or overdue, and that is already told
+        # One that was cancelled or skipped is not to blame; one in ERROR failed by itself, or that is already told.
+        if self.status(index) not in ENDED or self.status(index) == DropState.ERROR:
             self._tell_failure(index, error)
 
     def overdue(self, index: int) -> None:

@@ -117,3 +117,25 @@ def test_a_file_that_is_not_there_is_told() -> None:
     assert codes("nowhere.json") == ["PS105"]
     assert codes("with\0nul") == ["PS105"]
     assert codes([{"oid": object()}]) == ["PS101"]
+
+
+def test_bytes_and_nan_in_a_list_of_dicts_are_refused() -> None:
+    for value in (b"abc", float("nan"), Path()):
+        assert codes([drop("a", pydata=value)]) == ["PS101"]
+
+
+def test_text_that_is_not_utf8_is_told_even_in_a_field_that_nobody_reads() -> None:
+    assert codes(b'[{"oid":"a","categoryType":"Data","comment":"\xff"}]') == ["PS101"]
+
+
+def test_an_app_with_an_empty_class_is_told() -> None:
+    assert codes([drop("x", "app", dropclass=""), drop("m", dropclass="dlg.drop.InMemoryDROP")]) == ["PS205"]
+
+
+def test_a_module_that_exits_when_imported_is_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "users_module_exits.py").write_text("raise SystemExit(0)")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(GraphInvalid, match="SystemExit"):
+        prepare([drop("x", "app", dropclass="users_module_exits.App")])

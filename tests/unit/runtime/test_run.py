@@ -211,7 +211,7 @@ def test_many_ready_apps_share_a_bounded_number_of_threads() -> None:
 
 
 def test_a_slow_app_delays_nobody_elses_outcome() -> None:
-    gate = Wait.gates["slow"] = threading.Event()
+    Wait.gates["slow"] = threading.Event()
     quick = [app(f"q{i}", Give, ["a"], [f"b{i}"]) for i in range(50)]
     graph = [
         data("a"),
