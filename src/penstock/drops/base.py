@@ -42,15 +42,18 @@ class Site(Protocol):
     @property
     def directory(self) -> Path:
         """The session's own folder; relative file names live in it."""
+        ...
 
     @property
     def environment(self) -> Mapping[str, str]:
         """The variables that `$NAME` in graphs and child processes see; a snapshot."""
+        ...
 
     def uid(self, index: int) -> str: ...
 
     def fields(self, index: int) -> Mapping[str, Any]:
         """The drop's whole JSON object as the graph gave it."""
+        ...
 
     def status(self, index: int) -> DropState: ...
 

@@ -132,21 +132,18 @@ def _plain_rows(graph: Graph, kinds: bytearray) -> Wiring | None:
             back, ahead = spec.producers, spec.consumers
         sides.append(back)
         sides.append(ahead)
-    index: Any = (
-        graph.index
-    )  # Any: of mixed links a dict is looked up, which raises TypeError: that is the point
+    index: Any = graph.index  # Any: a dict among uids is looked up too, which raises TypeError as it should
+    rows: list[Row] = []
     try:
-        # Most of the time of a large graph goes here. An itemgetter of several names is the fastest way known.
-        rows: list[Row] = [
-            ()
-            if not links
-            else _ported_row(index, links)
-            if links[0].__class__ is not str
-            else itemgetter(*links)(index)
-            if len(links) > 1
-            else (index[links[0]],)
-            for links in sides
-        ]
+        for links in sides:  # most of the time of a large graph goes here
+            if not links:
+                rows.append(())
+            elif links[0].__class__ is not str:
+                rows.append(_ported_row(index, links))
+            elif len(links) == 1:
+                rows.append((index[links[0]],))
+            else:
+                rows.append(itemgetter(*links)(index))  # the fastest way known to look up several
     except (KeyError, TypeError):
         return None
     wiring = Wiring(kinds, rows[0::2], rows[1::2], {}, {})

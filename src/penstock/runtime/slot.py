@@ -74,7 +74,7 @@ class Slot:
         self.busy = False
         self.abandoned = False
         self.given_up = -1
-        self.seen = (-1, -1)
+        self.seen: tuple[int, int] = (-1, -1)
         self.thread: threading.Thread | None = None
 
     def mark(self) -> tuple[int, int]:
