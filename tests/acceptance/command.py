@@ -12,8 +12,10 @@ TIMEOUT_S = 60
 
 # Components of a user, found through PYTHONPATH; `tell` writes to a pipe that the test waits on.
 USER_APPS = '''
+import json
 import os
 import subprocess
+import sys
 import threading
 
 from penstock import AppDrop
@@ -43,6 +45,22 @@ class Stubborn(Endless):
     def cancel(self):
         tell(b"c")
         threading.Event().wait()
+
+
+class Closing(AppDrop):
+    """Takes standard output away from everybody."""
+
+    def run(self):
+        sys.stdout.buffer.close()
+        sys.stdout.close()
+        sys.stdout = None
+
+
+class ByPartial(AppDrop):
+    """Fails inside the standard library."""
+
+    def run(self):
+        json.loads("no json")
 
 
 class Noisy(AppDrop):

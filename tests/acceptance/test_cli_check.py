@@ -4,6 +4,7 @@ import pytest
 
 from penstock import errors
 from penstock.graph.problems import CATALOGUE
+from penstock.runtime.names import ALIASES
 from tests.acceptance.command import app, hello, memory, penstock, write
 
 
@@ -85,3 +86,36 @@ def test_an_unknown_code_is_refused_with_a_suggestion() -> None:
     done = penstock("explain", "PS333")
     assert done.code == 2
     assert "did you mean 'PS303'" in done.err or "did you mean" in done.err
+
+
+@pytest.mark.parametrize(
+    ("name", "pieces"),
+    [
+        ("CopyApp", ("dlg.apps.simple.CopyApp", "bufsize", "bytes per read", "n_tries")),
+        ("dlg.apps.simple.CopyApp", ("CopyApp", "bufsize")),
+        ("copyapp", ("dlg.apps.simple.CopyApp",)),
+        ("dfms.apps.simple.CopyApp", ("dlg.apps.simple.CopyApp",)),
+        ("FileDROP", ("dlg.data.drops.file.FileDROP", "storage   file", "filepath")),
+        ("penstock.drops.file.FileDrop", ("dlg.data.drops.file.FileDROP",)),
+        ("memory", ("storage   memory", "InMemoryDROP")),
+        ("PyFuncApp", ("dlg.apps.pyfunc.PyFuncApp", "ENCODING", "utf-8")),
+        ("npy", ("ENCODING", "numpy")),
+    ],
+)
+def test_a_component_is_explained(name: str, pieces: tuple[str, ...]) -> None:
+    done = penstock("explain", name)
+    assert (done.code, done.err) == (0, "")
+    for piece in pieces:
+        assert piece in done.out
+
+
+def test_every_component_can_be_explained_and_is_listed() -> None:
+    listed = penstock("explain").out
+    for name in {alias.rpartition(".")[2] for alias in ALIASES}:
+        assert name in listed
+
+
+def test_an_unknown_component_is_refused_with_a_suggestion() -> None:
+    done = penstock("explain", "CopApp")
+    assert done.code == 2
+    assert "did you mean 'CopyApp'" in done.err

@@ -55,6 +55,21 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr.decode()
 
 
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_code_that_exits_below_a_command_does_not_make_a_success(options: list[str]) -> None:
+    program = (
+        "import sys; import penstock.cli.check as verb; from penstock.cli.main import main\n"
+        "verb.check = lambda options: sys.exit(0)\n"
+        f"sys.exit(main(['check', 'g.json', *{options}]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, timeout=TIMEOUT_S, check=False
+    )
+    assert done.returncode == 70
+    assert b"SystemExit" in (done.stdout if options else done.stderr)
+    assert b"Traceback" not in done.stderr
+
+
 def test_the_installed_command_is_the_module() -> None:
     command = Path(sys.executable).with_name("penstock")
     if not command.exists():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.command import app, failing, hello, memory, penstock, write
+from tests.acceptance.command import app, failing, file, hello, memory, penstock, write
 
 COMPLETED, ERROR = 2, 3
 
@@ -64,7 +64,7 @@ def test_a_failing_graph_ends_with_1_and_says_what_why_with_what_and_where() -> 
     for piece in (
         "bad",
         "ValueError: niter must be positive, got -1",
-        "user_apps.py:16 in run",
+        "user_apps.py:18 in run",
         "source  completed, 9 B",
         "3 drops downstream",
         "penstock logs f bad",
@@ -215,7 +215,7 @@ def test_warnings_do_not_keep_a_graph_from_running() -> None:
     done = penstock("run", graph, "--json")
     assert done.code == 0
     assert done.json["drops"]["d"]["status"] == COMPLETED
-    assert "1 warning" in done.err
+    assert "warning PS302" in done.err
 
 
 def test_output_for_programs_has_no_colours() -> None:
@@ -228,3 +228,62 @@ def test_long_uids_stay_readable_and_the_log_is_found_by_their_end() -> None:
     done = penstock("run", write("g.json", app(uid, "user_apps.Failing")), "--session", "long")
     (command,) = [line for line in done.out.splitlines() if "penstock logs long 8" in line]
     assert "niter" in penstock("logs", "long", command.split()[-1]).out
+
+
+def test_the_first_warnings_are_told_and_the_others_counted() -> None:
+    graph = write("w.json", *(memory(f"d{k}", consumers=["gone"]) for k in range(7)))
+    done = penstock("run", graph)
+    assert done.code == 0
+    assert done.err.count("PS302") == 5
+    assert "drop d0" in done.err
+    assert "and 2 more: penstock check w.json" in done.err
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_user_code_that_closes_stdout_does_not_break_the_end(options: list[str]) -> None:
+    graph = write("c.json", app("a", "user_apps.Closing", outputs=["x"]), memory("x"))
+    done = penstock("run", graph, "--session", "c", *options)
+    assert "Traceback" not in done.err
+    assert ("FINISHED" if options else "penstock show c") in done.out
+    assert done.code == 0
+
+
+def test_control_characters_in_names_do_not_reach_the_terminal() -> None:
+    evil = "e\x1b]0;x\x07\n\x9bz"
+    graph = write(
+        "e.json",
+        app("greet", "dlg.apps.simple.HelloWorldApp", outputs=[evil]),
+        file(evil, filepath="f\x1b[31m\x07"),
+        app(f"{evil}2", "dlg.apps.pyfunc.PyFuncApp", func_code="def f():\n    return 1 / 0\n", func_name="f"),
+        memory("m\x1b1"),
+        memory("m\x1b2"),
+    )
+    ended = [penstock("run", graph, "--session", "e"), penstock("show", "e"), penstock("check", graph)]
+    ended += [penstock("logs", "e", word) for word in ("m", "m\x1b1", "m\x1b3")]
+    good = write("g.json", file("f", filepath="f\x1b[31m\x07"))
+    ended.append(penstock("run", good))
+    told = "".join(done.out + done.err for done in ended)
+    assert not set("\x1b\x07\x9b") & set(told)
+    assert "Traceback" not in told
+
+
+def test_the_place_of_a_failure_is_in_the_users_code() -> None:
+    done = penstock("run", write("p.json", app("a", "user_apps.ByPartial")))
+    assert done.code == 1
+    (line,) = [line for line in done.out.splitlines() if " at " in line]
+    assert "user_apps.py" in line
+
+
+def test_a_failure_outside_of_the_users_code_has_no_place() -> None:
+    graph = write("u.json", app("a", "dlg.apps.pyfunc.PyFuncApp", func_name="json.loads", s="no json"))
+    done = penstock("run", graph)
+    assert done.code == 1
+    assert " at /" not in done.out
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_module_that_exits_does_not_make_a_success(options: list[str]) -> None:
+    Path("leaving.py").write_text("import sys\nsys.exit(0)\n")
+    done = penstock("run", write("l.json", app("a", "leaving.App")), *options)
+    assert done.code != 0
+    assert "Traceback" not in done.err

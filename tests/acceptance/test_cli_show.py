@@ -106,3 +106,38 @@ def test_a_silent_drop_says_how_it_ended() -> None:
     assert (done.code, done.out) == (0, "")
     assert "COMPLETED" in done.err
     assert "no drop printed" in penstock("logs", "s").err
+
+
+@pytest.mark.parametrize("verb", ["show", "logs"])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("session.json", "{}"),
+        ("session.json", "[]"),
+        ("session.json", '{"session": "f", "status": "FAILED"}'),
+        ("session.json", '{"session": "f", "status": "FAILED", "drops": {"a": {"status": 99}}}'),
+        ("session.json", '{"session": 1, "status": "FAILED", "drops": {}}'),
+        ("log.jsonl", '{"drop": "bad"}\n'),
+        ("errors.jsonl", '{"uid": "bad"}\n'),
+    ],
+)
+def test_a_damaged_folder_is_one_clear_line(verb: str, name: str, text: str) -> None:
+    penstock("run", failing(), "--session", "f")
+    Path("penstock-runs/f/.penstock", name).write_text(text)
+    done = penstock(verb, "f")
+    if (verb, name) == ("show", "log.jsonl"):  # it is not read
+        assert done.code == 0
+        return
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert name in done.err
+
+
+@pytest.mark.parametrize("pid", [0, -1, 1 << 70, 99999999])
+def test_a_run_without_an_end_is_shown(pid: int) -> None:
+    penstock("run", failing(), "--session", "f")
+    begun = f'{{"session": "f", "status": "RUNNING", "directory": "d", "pid": {pid}, "started": "now"}}'
+    Path("penstock-runs/f/.penstock/session.json").write_text(begun)
+    done = penstock("show", "f")
+    assert (done.code, done.err) == (0, "")
+    assert "gone" in done.out or "not ended" in done.out
+    assert "about to fail" in penstock("logs", "f", "bad").out

@@ -6,9 +6,11 @@ import pty
 import select
 import signal
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import monotonic
+from typing import TypeVar
 
 import pytest
 
@@ -23,6 +25,8 @@ from tests.acceptance.command import (
     words,
     write,
 )
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -51,6 +55,25 @@ def heard(pipe: int) -> bytes:
     ready, _, _ = select.select([pipe], [], [], TIMEOUT_S)
     assert ready, "nobody told anything"
     return os.read(pipe, 1)
+
+
+def eventually(look: Callable[[], T]) -> T:
+    """Wait until `look` finds something: what other processes do sends us no event."""
+    end = monotonic() + TIMEOUT_S
+    while monotonic() < end:
+        with suppress(StopIteration, ValueError, OSError):
+            if found := look():
+                return found
+        select.select([], [], [], 0.02)
+    raise AssertionError("nothing was found in time")
+
+
+def is_gone(pid: int) -> bool:
+    """Tell whether a process has ended, though nobody may have reaped it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
 
 
 def endless(cls: str = "Endless") -> Path:
@@ -95,7 +118,28 @@ def test_a_second_interrupt_leaves_at_once() -> None:
         assert heard(pipe) == b"c"  # now the first one hangs in a cancel that never returns
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=TIMEOUT_S) == 130
-    assert not Path("penstock-runs/cut/.penstock/session.json").exists()
+
+
+def test_a_second_interrupt_kills_running_commands() -> None:
+    command = "echo $$ > pid; exec sleep 1000"
+    graph = write(
+        "both.json",
+        memory("go", consumers=["shell"]),
+        app("stubborn", "user_apps.Stubborn"),
+        app(
+            "shell", "dlg.apps.bash_shell_app.BashShellApp", command=f"trap '' TERM; {command}", inputs=["go"]
+        ),
+    )
+    with started("run", graph, "--session", "cut") as (process, pipe):
+        assert heard(pipe) == b"r"
+        pid = eventually(lambda: int(next(Path("penstock-runs/cut").rglob("pid")).read_text()))
+        process.send_signal(signal.SIGINT)
+        assert heard(pipe) == b"c"
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 130
+    assert b"1 running command killed" in err
+    assert eventually(lambda: is_gone(pid))
 
 
 def test_a_killed_run_is_told_in_one_line() -> None:
@@ -104,8 +148,19 @@ def test_a_killed_run_is_told_in_one_line() -> None:
         process.kill()
         process.communicate(timeout=TIMEOUT_S)
     done = penstock("show", "cut")
-    assert done.code == 2
-    assert done.err.count("\n") == 1
+    assert done.code == 0
+    assert "KILLED" in done.out
+    assert f"process {process.pid} is gone" in done.out
+    assert penstock("logs", "cut").code == 0
+
+
+def test_a_run_that_goes_on_is_shown_as_running() -> None:
+    with started("run", endless(), "--session", "on") as (process, pipe):
+        assert heard(pipe) == b"r"
+        done = penstock("show", "on")
+        assert (done.code, done.err) == (0, "")
+        assert f"process {process.pid} is there" in done.out
+        assert penstock("logs", "on").code == 0
 
 
 @pytest.mark.parametrize(
@@ -182,3 +237,49 @@ def test_no_color_is_respected() -> None:
     drawn = on_terminal("run", hello(), NO_COLOR="1")
     assert "3 drops" in drawn
     assert "\x1b[3" not in drawn.replace("\x1b[39m", "")
+
+
+def test_a_terminal_does_not_act_on_what_a_drop_printed() -> None:
+    penstock("run", failing(), "--session", "f")
+    log = Path("penstock-runs/f/.penstock/log.jsonl")
+    log.write_text(json.dumps({"drop": "bad", "stream": "stdout", "text": "a\x1b]0;b\x07\tc\n"}) + "\n")
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(words("logs", "f"), stdout=theirs, env=environment(Path.cwd()))
+    assert process.wait(timeout=TIMEOUT_S) == 0
+    drawn = os.read(ours, 4096)
+    os.close(ours)
+    os.close(theirs)
+    assert b"a\\x1b]0;b\\x07\tc" in drawn
+    assert "a\x1b]0;b\x07\tc\n" in penstock("logs", "f").out
+
+
+@pytest.mark.parametrize("where", [">&-", ">/dev/full"])
+@pytest.mark.parametrize("options", ["", " --json", " --outputs"])
+def test_a_good_run_that_cannot_print_is_still_good(where: str, options: str) -> None:
+    done = in_shell(f"run {hello()}{options} {where}")
+    assert done.returncode == 0
+    assert done.stderr.count(b"penstock: standard output cannot be written") == 1
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("where", [">&-", ">/dev/full"])
+@pytest.mark.parametrize("verb", ["explain", "graph hello.json", "show s", "logs f"])
+def test_other_commands_that_cannot_print_say_so(where: str, verb: str) -> None:
+    penstock("run", hello(), "--session", "s")
+    penstock("run", failing(), "--session", "f")
+    done = in_shell(f"{verb} {where}")
+    assert (done.returncode, done.stderr.count(b"\n")) == (74, 1)
+    assert b"standard output cannot be written" in done.stderr
+
+
+def in_shell(line: str) -> "subprocess.CompletedProcess[bytes]":
+    """Run a command as a shell's line, with its redirections."""
+    return subprocess.run(
+        f"{' '.join(words())} {line}",
+        shell=True,
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        timeout=TIMEOUT_S,
+        env=environment(Path.cwd()),
+        check=False,
+    )

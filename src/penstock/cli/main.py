@@ -8,14 +8,15 @@ Rule 1: this module imports no verb at its top. `penstock --help` must answer at
 import argparse
 import json
 import math
-import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
 from typing import NoReturn
 
 from penstock import __version__
+from penstock.cli.streams import Streams, plain
 from penstock.errors import PenstockError
 
 __all__ = ["main"]
@@ -23,6 +24,8 @@ __all__ = ["main"]
 _BAD_USAGE = 2
 _INTERRUPTED = 130
 _BROKEN_PIPE = 141  # what a shell reports of a command that a closed pipe ended
+_NOT_WRITTEN = 74  # as in sysexits.h
+_JUDGING = ("run", "check")  # their exit code is the answer, whether or not anybody reads the text
 _INTERNAL = 70  # as in sysexits.h: a bug, ours or of a component that was loaded
 
 _EPILOG = """\
@@ -34,26 +37,57 @@ a first run: penstock run examples/averages.json
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    with Streams() as streams:
+        code = _guarded(words, streams)
+        return _told(code, words, streams)
+
+
+def _guarded(words: Sequence[str], streams: Streams) -> int:
+    """Run the command and answer whatever it raises."""
     as_json = "--json" in words
-    _make_printable()
     try:
-        code = _run(words)
+        try:
+            return _run(words)
+        finally:
+            streams.put()  # user code may have put something else there
     except _UsageError as exc:
-        code = _refuse("usage", str(exc), as_json=as_json, usage=exc.usage)
+        return _refuse("usage", str(exc), as_json=as_json, usage=exc.usage)
     except PenstockError as exc:
-        code = _report(exc, as_json=as_json)
+        return _report(exc, as_json=as_json)
     except KeyboardInterrupt:
-        code = _INTERRUPTED
-    except BrokenPipeError:
-        code = _BROKEN_PIPE
+        return _INTERRUPTED
+    except SystemExit as exc:  # a user's module, while it was imported; 0 would say that all went well
+        message = f"{_place(exc)} asked to exit with {exc.code!r} (SystemExit); nothing was finished"
+        _refuse("internal-error", message, as_json=as_json)
+        return _INTERNAL
     except Exception as exc:
+        if exc is streams.out.trouble:
+            return 0  # `_told` decides
         if not as_json:
             raise
         # The caller reads JSON whatever happens; people still get the traceback.
         sys.excepthook(type(exc), exc, exc.__traceback__)
         _print_error("internal-error", f"{type(exc).__name__}: {exc}")
-        code = _INTERNAL
-    return _flush(code)
+        return _INTERNAL
+
+
+def _place(error: BaseException) -> str:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{frame.filename}:{frame.lineno}"
+
+
+def _told(code: int, words: Sequence[str], streams: Streams) -> int:
+    """Return the exit code in the light of what could not be written; say so unless nobody reads any more."""
+    trouble = streams.end()
+    if trouble is None:
+        return code
+    is_judged = bool(words) and words[0] in _JUDGING
+    if isinstance(trouble, BrokenPipeError):
+        return code if is_judged else code or _BROKEN_PIPE
+    with suppress(OSError):
+        streams.err.write(f"penstock: standard output cannot be written: {trouble.strerror or trouble}\n")
+        streams.err.flush()
+    return code if is_judged else code or _NOT_WRITTEN
 
 
 def _run(words: Sequence[str]) -> int:
@@ -105,7 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     show = _verb(verbs, "show", "show:show", "summarise a run: its outcome, states, failures and where it is")
     logs = _verb(verbs, "logs", "show:logs", "print what drops printed, logged and failed with")
     explain = _verb(
-        verbs, "explain", "check:explain", "explain a code of a problem or error; without CODE list all"
+        verbs, "explain", "explain:explain", "explain a code or a component; without NAME list all"
     )
     for verb in (check, plan, graph):
         _add_graph(verb)
@@ -123,7 +157,9 @@ def _parser() -> argparse.ArgumentParser:
     logs.add_argument(
         "drop", metavar="DROP", nargs="?", help="uid, or a unique beginning or end of one; default: all"
     )
-    explain.add_argument("code", metavar="CODE", nargs="?", help="for instance PS303 or directory-in-use")
+    explain.add_argument(
+        "name", metavar="NAME", nargs="?", help="for instance PS303, directory-in-use or CopyApp"
+    )
     return parser
 
 
@@ -191,31 +227,9 @@ def _refuse(code: str, message: str, *, as_json: bool, usage: str = "") -> int:
     if as_json:
         _print_error(code, message)
     else:
-        sys.stderr.write(f"{usage}penstock: {message}\n")
+        sys.stderr.write(f"{usage}penstock: {plain(message)}\n")
     return _BAD_USAGE
 
 
 def _print_error(code: str, message: str, problems: Sequence[object] = ()) -> None:
     print(json.dumps({"error": {"code": code, "message": message, "problems": list(problems)}}))
-
-
-# Streams
-
-
-def _make_printable() -> None:
-    """See to it that no name in a graph can make printing fail, whatever the terminal's encoding."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError, ValueError, OSError):  # a stand-in for a stream has no such method
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # guarded above
-
-
-def _flush(code: int) -> int:
-    """Write out what is left; be silent where nobody reads any more, also when the interpreter ends."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):
-            with suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-            code = code or _BROKEN_PIPE
-    return code

@@ -11,9 +11,9 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from penstock.cli.past import read_past
 from penstock.cli.source import read_graph
-from penstock.cli.terminal import console, print_json, short, table
-from penstock.engine.states import DropState
+from penstock.cli.terminal import console, plain, print_json, short, table
 from penstock.errors import GraphInvalid
 from penstock.graph.analyse import CriticalPath, critical_path, leaves, roots, weights
 from penstock.graph.draw import to_dot, to_mermaid, to_svg
@@ -170,13 +170,15 @@ def graph(options: Namespace) -> int:
     drawn, _, problems = read_graph(options.graph)
     errors = sum(problem.is_error for problem in problems)
     if errors:
-        sys.stderr.write(f"penstock: {errors:,} errors in this graph; see penstock check {options.graph}\n")
+        sys.stderr.write(
+            f"penstock: {errors:,} errors in this graph; see penstock check {plain(options.graph)}\n"
+        )
     text = _draw(drawn, options)
     if options.output and options.output != "-":
         try:
             Path(options.output).write_bytes(text)
         except OSError as exc:
-            sys.stderr.write(f"penstock: {options.output}: {exc.strerror or exc}\n")
+            sys.stderr.write(f"penstock: {plain(options.output)}: {exc.strerror or exc}\n")
             return 2
     else:
         sys.stdout.flush()
@@ -197,5 +199,5 @@ def _draw(drawn: Graph, options: Namespace) -> bytes:
 def _states(session: str | None) -> dict[str, str] | None:
     if session is None:
         return None
-    drops = find_folder(session, RUNS).read_session()["drops"]
-    return {uid: DropState(state["status"]).name for uid, state in drops.items()}
+    drops = read_past(find_folder(session, RUNS)).drops or {}
+    return {uid: state.status.name for uid, state in drops.items()}

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What people are told about a run: how it began, how it ended, what failed and why, and what to do next."""
 
+import os
 import re
+import sysconfig
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -12,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from penstock import __version__
+from penstock.cli.source import tell_warnings
 from penstock.cli.terminal import human_bytes, human_seconds, plain, short, table, tell
 from penstock.drops.data import DataDrop
 from penstock.engine.states import DropState
@@ -32,6 +35,7 @@ __all__ = [
 ]
 
 _MOST_FAILURES = 3
+_MOST_WARNINGS = 5
 _MOST_RESULTS = 5
 _MOST_LINES = 6
 _INDENT = 10
@@ -39,7 +43,12 @@ _LOOKS = {"FINISHED": "bold green", "FAILED": "bold red", "CANCELLED": "bold mag
 _FRAME = re.compile(r'^ *File "(?P<file>.+)", line (?P<line>\d+), in (?P<name>.+)$', re.MULTILINE)
 _LONG_UID, _SHORTEST_HANDLE = 32, 8
 _JOINT = re.compile(r"[-_/.]")
-_OUR_HOUSE = str(Path(__file__).resolve().parent.parent)
+# Ours and Python's; libraries by the look of their folder, as a run may have been on another machine.
+_HOUSES = tuple(
+    f"{folder}{os.sep}"
+    for folder in (Path(__file__).resolve().parent.parent, *map(sysconfig.get_path, ("stdlib", "platstdlib")))
+)
+_LIBRARY = re.compile(r"[\\/](site-packages|dist-packages|lib(64)?[\\/]python3(\.\d+)?t?)[\\/]")
 
 
 class FailureText(NamedTuple):
@@ -62,17 +71,17 @@ class FailureText(NamedTuple):
 
 
 def tell_start(out: Console, session: Session, graph: str) -> None:
-    """Say what is about to run; on a terminal only, where somebody waits."""
+    """Say what is about to run on a terminal, where somebody waits; the first warnings everywhere."""
     warnings = session.prepared.warnings
-    if warnings and not out.is_terminal:
-        out.print(f"penstock: {_some(len(warnings), 'warning')}; see penstock check {graph}", soft_wrap=True)
+    if warnings:
+        tell_warnings(out, warnings, f"penstock check {_quoted(graph)}", most=_MOST_WARNINGS)
     if not out.is_terminal:
         return
     drops, apps = len(session.prepared.graph), session.prepared.wiring.kinds.count(APP)
     _tell(out, "penstock", f"{__version__}   session {session.session_id}   (Ctrl-C stops)", "bold")
     told = f"{drops:,} drops: {drops - apps:,} data, {apps:,} apps"
     if warnings:
-        told += f"; {_some(len(warnings), 'warning')}, see penstock check {graph}"
+        told += f"; {_some(len(warnings), 'warning')}, see penstock check {_quoted(graph)}"
     _tell(out, "graph", told)
 
 
@@ -93,7 +102,7 @@ def tell_end(out: Console, session: Session, result: RunResult, why: str) -> Non
     if why:
         _tell(out, "because", why)
     for note in result.notes:
-        _tell(out, "warning", note, "bold yellow")
+        _tell(out, "warning", plain(note), "bold yellow")
     _line(out, "results", f"in {_near(session.directory)}")
     if result.ok:
         _tell_results(out, session)
@@ -110,8 +119,8 @@ def tell_outcome(
         absorbed: how many failures were borne by error thresholds.
     """
     words = ", ".join(f"{count:,} {state.name.lower()}" for state, count in sorted(counts.items()) if count)
-    told = f"session {session} in {human_seconds(seconds)}: {_some(sum(counts.values()), 'drop')}, {words}"
-    _tell(out, "finished" if status == "FINISHED" else status, told, _LOOKS.get(status, "bold"))
+    told = f"session {plain(session)} in {human_seconds(seconds)}: {_some(sum(counts.values()), 'drop')}, {words}"
+    _tell(out, "finished" if status == "FINISHED" else plain(status), told, _LOOKS.get(status, "bold"))
     if absorbed:
         _tell(out, "absorbed", f"{_some(absorbed, 'failure')} within the thresholds of all apps behind them")
 
@@ -141,7 +150,7 @@ def _tell_failure(out: Console, failure: FailureText, found: str) -> None:
     for k, given in enumerate(failure.inputs[:_MOST_RESULTS]):
         size = "" if given["size"] is None else f", {human_bytes(given['size'])}"
         text = Text.assemble("inputs    " if k == 0 else "          ", short(given["uid"], 40))
-        _tell(out, "", text.append(f"  {given['status'].lower()}{size}"))
+        _tell(out, "", text.append(f"  {plain(given['status'].lower())}{size}"))
     if len(failure.inputs) > _MOST_RESULTS:
         _tell(out, "", f"          ... and {len(failure.inputs) - _MOST_RESULTS} more")
     if failure.affected:
@@ -169,8 +178,15 @@ def plain_lines(text: str) -> list[str]:
 
 def _place(traceback: str) -> str:
     """Return where in the user's code a failure was raised, "" where it was in ours."""
-    frames = [match for match in _FRAME.finditer(traceback) if not match["file"].startswith(_OUR_HOUSE)]
-    return f"{_near(Path(frames[-1]['file']))}:{frames[-1]['line']} in {frames[-1]['name']}" if frames else ""
+    frames = [match for match in _FRAME.finditer(traceback) if _is_users(match["file"])]
+    if not frames:
+        return ""
+    last = frames[-1]
+    return f"{_near(Path(last['file']))}:{last['line']} in {plain(last['name'])}"
+
+
+def _is_users(file: str) -> bool:
+    return not file.startswith((*_HOUSES, "<frozen ")) and _LIBRARY.search(file) is None
 
 
 class _Explainer:
@@ -252,9 +268,9 @@ def found_as(session_id: str, directory: Path) -> str:
 
 def _near(path: Path) -> str:
     try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
+        return plain(str(path.relative_to(Path.cwd())))
+    except (ValueError, OSError):  # it is elsewhere, or the current folder is gone
+        return plain(str(path))
 
 
 def _quoted(word: str) -> str:

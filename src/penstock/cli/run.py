@@ -8,10 +8,11 @@ import sys
 import threading
 from argparse import Namespace
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
 from time import monotonic
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 from penstock.cli.progress import progress
 from penstock.cli.report import tell_end, tell_outputs, tell_start
@@ -24,6 +25,7 @@ from penstock.runtime.session import Session
 __all__ = ["run"]
 
 _GOOD, _FAILED, _TIMEOUT, _SIGNALLED = 0, 1, 124, 128
+_THREADS = Path("/proc/self/task")
 _SLICE_S = 0.1  # how long the main thread waits at once; signals and the bar wait as long
 
 
@@ -52,6 +54,7 @@ class _LeftBehindError(Exception):
 
 
 def _run(options: Namespace, write_json: Callable[[str], None] | None) -> int:
+    stdout, stderr = sys.stdout, sys.stderr  # now: user code may put something else there
     with _Interruption() as interruption:
         session = new_session(
             graph_source(options.graph),
@@ -59,21 +62,21 @@ def _run(options: Namespace, write_json: Callable[[str], None] | None) -> int:
             workers=options.workers,
             directory=options.dir,
         )
-        tell_start(console(sys.stderr), session, options.graph)
+        tell_start(console(stderr), session, options.graph)
         session.deploy()
         reason = 0
         try:
-            reason = _watch(session, options.timeout, interruption)
+            reason = _watch(session, options.timeout, interruption, stderr)
         finally:
             result = finish(session)
         why = _why(reason, options.timeout) if session.state is SessionState.CANCELLED else ""
         if write_json is None:
-            out = console(sys.stdout)
+            out = console(stdout)
             if options.outputs:
                 tell_outputs(out, result)
             tell_end(out, session, result, why)
         else:
-            tell_end(console(sys.stderr), session, result, why)
+            tell_end(console(stderr), session, result, why)
             outcome = dict(result.outcome)
             if options.outputs:
                 outcome["outputs"] = dict(result.outputs())
@@ -84,12 +87,12 @@ def _run(options: Namespace, write_json: Callable[[str], None] | None) -> int:
     return code
 
 
-def _watch(session: Session, timeout_s: float | None, interruption: "_Interruption") -> int:
+def _watch(session: Session, timeout_s: float | None, interruption: "_Interruption", stderr: TextIO) -> int:
     """Trigger and wait; return 0 where the session ended, else the exit code that says why it did not."""
     deadline = None if timeout_s is None else monotonic() + timeout_s
     if not interruption.number:
         session.trigger()
-    with progress(sys.stderr, len(session.prepared.graph)) as show:
+    with progress(stderr, len(session.prepared.graph)) as show:
         while not interruption.number:
             if session.wait(_pause(deadline)):
                 return 0
@@ -144,6 +147,39 @@ class _Interruption(AbstractContextManager["_Interruption"]):
         # Runs between any two steps of the main thread: no lock may be taken here, so rich cannot be used.
         del frame
         if self.number:
+            killed = _kill_children()
+            _say(f"left at once; {killed} running command{'' if killed == 1 else 's'} killed")
             os._exit(_SIGNALLED + number)
         self.number = number
-        os.write(2, b"\npenstock: cancelling; once more to leave at once\n")
+        _say("cancelling; once more to leave at once and kill all running commands")
+
+
+def _say(text: str) -> None:
+    with suppress(OSError):
+        os.write(2, f"\npenstock: {text}\n".encode())
+
+
+def _kill_children() -> int:
+    """Kill the process groups of our children, of which each shell command leads one; return how many.
+
+    Our own group is left out: a child in it was sent the same signal by the terminal.
+    """
+    groups = set()
+    for child in _children():
+        with suppress(OSError):
+            groups.add(os.getpgid(child))
+    groups.discard(os.getpgrp())
+    for group in groups:
+        with suppress(OSError):
+            os.killpg(group, signal.SIGKILL)
+    return len(groups)
+
+
+def _children() -> list[int]:
+    """Return the processes that our threads started; none where the system does not list them."""
+    children: list[int] = []
+    with suppress(OSError):
+        for thread in _THREADS.iterdir():
+            with suppress(OSError):
+                children += map(int, (thread / "children").read_bytes().split())
+    return children

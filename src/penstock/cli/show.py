@@ -4,16 +4,18 @@
 import sys
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping
 
+from msgspec import to_builtins
 from rich.console import Console
 from rich.text import Text
 
+from penstock.cli.past import PastDrop, PastRun, read_failures, read_log, read_past
 from penstock.cli.report import FailureText, found_as, handle, tell_failures, tell_outcome
-from penstock.cli.terminal import console, plain, print_json, short, table
-from penstock.engine.states import AppState, DropState
+from penstock.cli.terminal import console, plain, plain_text, print_json, short, table, tell
+from penstock.engine.states import DropState
 from penstock.graph.problems import did_you_mean
+from penstock.runtime.failures import Failure
 from penstock.runtime.folder import Folder, find_folder
 from penstock.runtime.result import RUNS
 
@@ -22,51 +24,70 @@ __all__ = ["logs", "show"]
 _BAD = 2
 _MOST_FAILURES = 5
 _MOST_DROPS = 20
+_INDENT = 10
 
 
 def show(options: Namespace) -> int:
     """Summarise a run."""
     folder = find_folder(options.session, RUNS)
-    outcome = folder.read_session()
-    failures = list(folder.read_lines("errors.jsonl"))
+    past = read_past(folder)
+    failures = list(read_failures(folder))
     if options.json:
-        print_json({**outcome, "failures": failures})
+        print_json({**folder.read_session(), "failures": to_builtins(failures)})
         return 0
     out = console(sys.stdout)
-    found = found_as(outcome["session"], folder.directory)
-    counts = Counter(DropState(drop["status"]) for drop in outcome["drops"].values())
-    status, seconds, absorbed = outcome["status"], outcome["seconds"], outcome.get("absorbed", ())
-    tell_outcome(out, outcome["session"], status, seconds, counts, len(absorbed))
+    found = found_as(past.session, folder.directory)
+    if past.is_over:
+        counts = Counter(drop.status for drop in (past.drops or {}).values())
+        tell_outcome(out, past.session, past.status, past.seconds, counts, len(past.absorbed))
+    else:
+        _tell_not_over(out, past)
     _tell_folder(out, folder)
-    out.print()
-    _tell_drops(out, outcome)
+    if past.drops:
+        out.print()
+        _tell_drops(out, past.drops)
     if failures:
         out.print()
-        texts = [
-            FailureText(**{**_NOTHING, **failure}, handle=handle(failure["uid"], outcome["drops"]))
-            for failure in failures[:_MOST_FAILURES]
-        ]
+        texts = [_failure_text(failure, past) for failure in failures[:_MOST_FAILURES]]
         tell_failures(out, texts, len(failures), found)
     return 0
 
 
-_NOTHING: dict[str, Any] = {"traceback": "", "inputs": ()}
+def _failure_text(failure: Failure, past: PastRun) -> FailureText:
+    return FailureText(
+        failure.uid,
+        failure.error,
+        failure.message,
+        failure.traceback,
+        to_builtins(failure.inputs),
+        handle=handle(failure.uid, past.drops) if past.drops else "",
+    )
+
+
+def _tell_not_over(out: Console, past: PastRun) -> None:
+    since = f", begun {past.started}" if past.started else ""
+    if past.is_alive:
+        state, why = "running", f"process {past.pid} is there; it has not ended"
+    elif past.pid:
+        state, why = "KILLED", f"process {past.pid} is gone; it did not come to its end"
+    else:
+        state, why = "UNKNOWN", "it has not ended, or was killed"
+    told = plain(f"session {past.session}{since}: {why}")
+    tell(out, Text(state, "bold magenta"), told, indent=_INDENT)
 
 
 def _tell_folder(out: Console, folder: Folder) -> None:
     out.print(Text.assemble(("folder    ", "bold"), plain(str(folder.directory.absolute()))), soft_wrap=True)
 
 
-def _tell_drops(out: Console, outcome: Mapping[str, Any]) -> None:
+def _tell_drops(out: Console, past: Mapping[str, PastDrop]) -> None:
     """Print the drops with their states: those that need a look first."""
     rows = table(("DROP", "STATE", "EXECUTION"))
     good = (DropState.COMPLETED, DropState.SKIPPED)
-    drops = sorted(outcome["drops"].items(), key=lambda item: item[1]["status"] in good)
+    drops = sorted(past.items(), key=lambda item: item[1].status in good)
     for uid, drop in drops[:_MOST_DROPS]:
-        run = drop["execStatus"]
-        rows.add_row(
-            short(uid, 52), DropState(drop["status"]).name, "" if run is None else AppState(run).name
-        )
+        run = drop.exec_status
+        rows.add_row(short(uid, 52), drop.status.name, "" if run is None else run.name)
     if len(drops) > _MOST_DROPS:
         rows.add_row(f"... and {len(drops) - _MOST_DROPS:,} more (--json lists all)")
     out.print(rows)
@@ -75,51 +96,64 @@ def _tell_drops(out: Console, outcome: Mapping[str, Any]) -> None:
 def logs(options: Namespace) -> int:
     """Print the output and failures of one drop, or of all."""
     folder = find_folder(options.session, RUNS)
-    outcome = folder.read_session()
+    past = read_past(folder)
     uid = None
     if options.drop is not None:
-        found = _find(options.drop, outcome["drops"])
+        uids = _uids(folder, past)
+        found = _find(options.drop, uids)
         if len(found) != 1:
-            _tell_not_found(options.drop, found, outcome["drops"])
+            _tell_not_found(options.drop, found, uids)
             return _BAD
         uid = found[0]
     told = _print(_pieces(folder, uid), headings=uid is None)
     if not told:
-        what = "no drop printed anything" if uid is None else f"{uid} printed nothing"
-        state = "" if uid is None else f"; it ended {DropState(outcome['drops'][uid]['status']).name}"
+        what = "no drop printed anything" if uid is None else f"{plain(uid)} printed nothing"
+        known = (past.drops or {}).get(uid or "")
+        state = f"; it ended {known.status.name}" if known else ""
         sys.stderr.write(f"penstock: {what}{state}\n")
     return 0
 
 
-def _find(word: str, uids: Mapping[str, Any]) -> list[str]:
+def _uids(folder: Folder, past: PastRun) -> Collection[str]:
+    """Return the drops of a run: where it has not ended, those that were heard of."""
+    if past.drops is not None:
+        return past.drops
+    lines, failures = read_log(folder), read_failures(folder)
+    return dict.fromkeys([*(line.drop for line in lines), *(failure.uid for failure in failures)])
+
+
+def _find(word: str, uids: Collection[str]) -> list[str]:
     """Return the drops that a word means: the one of that uid, else those that begin or end so."""
     if word in uids:
         return [word]
     return [uid for uid in uids if uid.startswith(word) or uid.endswith(word)] if word else []
 
 
-def _tell_not_found(word: str, found: list[str], uids: Mapping[str, Any]) -> None:
+def _tell_not_found(word: str, found: list[str], uids: Collection[str]) -> None:
     if found:
-        some = "".join(f"  {uid}\n" for uid in found[:_MOST_DROPS])
-        sys.stderr.write(f"penstock: {len(found)} drops begin or end with {word!r}:\n{some}")
+        some = "".join(f"  {plain(uid)}\n" for uid in found[:_MOST_DROPS])
+        sys.stderr.write(f"penstock: {len(found)} drops begin or end with {plain(word)!r}:\n{some}")
         return
-    hint = did_you_mean(word, uids) or "penstock show lists the drops"
-    sys.stderr.write(f"penstock: this run has no drop {word!r}; {hint}\n")
+    hint = plain(did_you_mean(word, uids)) or "penstock show lists the drops"
+    sys.stderr.write(f"penstock: this run has no drop {plain(word)!r}; {hint}\n")
 
 
 def _pieces(folder: Folder, uid: str | None) -> Iterator[tuple[str, str]]:
     """Yield (drop, text): what was printed in order, then the failures."""
-    for line in folder.read_lines("log.jsonl"):
-        if uid is None or line["drop"] == uid:
-            yield line["drop"], line["text"]
-    for failure in folder.read_lines("errors.jsonl"):
-        if uid is None or failure["uid"] == uid:
-            text = failure.get("traceback") or f"{failure['error']}: {failure['message']}\n"
-            yield failure["uid"], text
+    for line in read_log(folder):
+        if uid is None or line.drop == uid:
+            yield line.drop, line.text
+    for failure in read_failures(folder):
+        if uid is None or failure.uid == uid:
+            yield failure.uid, failure.traceback or f"{failure.error}: {failure.message}\n"
 
 
 def _print(pieces: Iterator[tuple[str, str]], *, headings: bool) -> bool:
-    """Print pieces as they are, with a heading where another drop begins; whether there were any."""
+    """Print pieces, with a heading where another drop begins; whether there were any.
+
+    Programs get them as they are; on a terminal they must not act.
+    """
+    shown: Callable[[str], str] = plain_text if sys.stdout.isatty() else str
     last, at_start = None, True
     for uid, text in pieces:
         if uid != last:
@@ -127,7 +161,7 @@ def _print(pieces: Iterator[tuple[str, str]], *, headings: bool) -> bool:
             if headings:
                 sys.stdout.write(f"==> {plain(uid) or 'the session'} <==\n")
             last, at_start = uid, True
-        sys.stdout.write(text)
+        sys.stdout.write(shown(text))
         at_start = text.endswith("\n") if text else at_start
     sys.stdout.write("" if at_start else "\n")
     return last is not None

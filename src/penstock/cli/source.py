@@ -16,7 +16,7 @@ from penstock.graph.problems import Problem
 from penstock.graph.spec import Graph
 from penstock.runtime.build import read_source
 
-__all__ = ["graph_source", "print_problems", "read_graph", "tell_problems"]
+__all__ = ["graph_source", "print_problems", "read_graph", "tell_problems", "tell_warnings"]
 
 _STDIN = "-"
 _MOST_TOLD = 50
@@ -53,15 +53,7 @@ def tell_problems(out: Console, problems: Sequence[Problem], *, most: int = _MOS
     """Tell people what is wrong, errors first, and how much."""
     ordered = sorted(problems, key=lambda problem: not problem.is_error)  # stable: otherwise as found
     for problem in ordered[:most]:
-        look = "bold red" if problem.is_error else "bold yellow"
-        word = "error" if problem.is_error else "warning"
-        tell(out, Text(f"{word:<8}{problem.code}", look), plain(problem.message), indent=_INDENT)
-        where = Text.assemble(("drop ", "dim"), short(problem.uid, 48), "  ") if problem.uid else Text()
-        if problem.path:
-            where.append_text(Text.assemble(("at ", "dim"), plain(problem.path)))
-        for line in (where, Text(plain(problem.hint), style="italic")):
-            if line:
-                tell(out, "", line, indent=_INDENT)
+        _tell_problem(out, problem)
     if len(ordered) > most:
         out.print(f"        ... and {len(ordered) - most:,} more; penstock check GRAPH --json lists all")
     errors = sum(problem.is_error for problem in problems)
@@ -69,6 +61,26 @@ def tell_problems(out: Console, problems: Sequence[Problem], *, most: int = _MOS
         counts = f"{_some(errors, 'error')}, {_some(len(problems) - errors, 'warning')}"
         codes = ordered[0].code
         out.print(Text.assemble((counts, "bold"), f"        explain a code: penstock explain {codes}"))
+
+
+def tell_warnings(out: Console, warnings: Sequence[Problem], command: str, *, most: int) -> None:
+    """Tell people the first warnings of a graph that runs, and the command that tells the others."""
+    for warning in warnings[:most]:
+        _tell_problem(out, warning)
+    if len(warnings) > most:
+        out.print(f"{'':<{_INDENT}}and {len(warnings) - most:,} more: {command}", soft_wrap=True)
+
+
+def _tell_problem(out: Console, problem: Problem) -> None:
+    look = "bold red" if problem.is_error else "bold yellow"
+    word = "error" if problem.is_error else "warning"
+    tell(out, Text(f"{word:<8}{problem.code}", look), plain(problem.message), indent=_INDENT)
+    where = Text.assemble(("drop ", "dim"), short(problem.uid, 48), "  ") if problem.uid else Text()
+    if problem.path:
+        where.append_text(Text.assemble(("at ", "dim"), plain(problem.path)))
+    for line in (where, Text(plain(problem.hint), style="italic")):
+        if line:
+            tell(out, "", line, indent=_INDENT)
 
 
 def _some(count: int, what: str) -> str:

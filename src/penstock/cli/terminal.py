@@ -8,7 +8,6 @@ characters out of them, which could otherwise act on the terminal.
 import io
 import json
 import os
-import re
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -18,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from penstock.cli.streams import KeptStream, plain, plain_text
 from penstock.graph.picture import shorten
 
 __all__ = [
@@ -26,12 +26,13 @@ __all__ = [
     "human_bytes",
     "human_seconds",
     "plain",
+    "plain_text",
     "print_json",
     "short",
     "table",
+    "tell",
 ]
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 _UID_WIDTH = 44
 
 
@@ -64,10 +65,8 @@ class _Stream(io.TextIOBase):
             return
         try:
             action(*arguments)
-        except BrokenPipeError:
+        except (OSError, ValueError):  # the stream has noted it; `main` tells it at the end
             self._broken = True
-            with suppress(OSError, ValueError):  # what the stream still holds must go somewhere at the end
-                os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
 
 def console(stream: TextIO) -> Console:
@@ -83,11 +82,6 @@ def table(headings: Iterable[str], *, numbers: Iterable[int] = ()) -> Table:
     for place, heading in enumerate(headings):
         grid.add_column(heading, justify="right" if place in right else "left", overflow="fold")
     return grid
-
-
-def plain(text: str) -> str:
-    """Return a text without characters that act instead of being seen."""
-    return _CONTROL.sub(lambda match: f"\\x{ord(match.group()):02x}", text)
 
 
 def short(text: str, width: int = _UID_WIDTH) -> Text:
@@ -147,8 +141,9 @@ class ReservedStdout:
     """
 
     def __init__(self) -> None:
-        sys.stdout.flush()
         self._object = sys.stdout
+        with suppress(OSError, ValueError):
+            self._object.flush()
         self._kept = -1
         try:
             self._number = sys.stdout.fileno()
@@ -163,15 +158,22 @@ class ReservedStdout:
             self._object.write(text)
             return
         data = memoryview(text.encode())
-        with suppress(BrokenPipeError):
+        try:
             while data:
                 data = data[os.write(self._kept, data) :]
+        except OSError as exc:
+            self._note(exc)
+
+    def _note(self, error: OSError) -> None:
+        if isinstance(self._object, KeptStream):
+            self._object.trouble = self._object.trouble or error
 
     def give_back(self) -> None:
         """Let others write to standard output again."""
         if self._kept < 0:
             sys.stdout = self._object
             return
-        sys.stdout.flush()
+        with suppress(OSError, ValueError):
+            self._object.flush()
         os.dup2(self._kept, self._number)
         os.close(self._kept)
