@@ -194,6 +194,10 @@ class GenericNpyScatterApp(AppDrop):
                 self.uid, "scatter_axes", f"must name {len(sources)} axes, not {len(axes)}"
             )
         for place, (source, axis) in enumerate(zip(sources, axes, strict=True)):
-            pieces = np.array_split(load_value(source, "npy"), parts, axis=axis)  # type: ignore[call-overload]
+            array = np.asarray(load_value(source, "npy"))
+            if not -array.ndim <= axis < array.ndim:
+                reason = f"cannot name axis {axis}: drop {source.uid} holds an array with {array.ndim} axes"
+                raise ParameterInvalid(self.uid, "scatter_axes", reason)
+            pieces = np.array_split(array, parts, axis=axis)
             for output, piece in zip(outputs[place * parts :], pieces, strict=False):
                 store_value(output, piece, "npy")

@@ -17,7 +17,7 @@ import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from penstock.apps.arguments import (
     argument_value,
@@ -26,14 +26,14 @@ from penstock.apps.arguments import (
     mapping_field,
     numbered_values,
 )
-from penstock.apps.inputs import load_input, readable_links
+from penstock.apps.inputs import load_port, readable_links
 from penstock.apps.settings import APP_SETTINGS, GRAPH_KEYS
 from penstock.drops.app import AppDrop
 from penstock.drops.base import Linked
-from penstock.drops.data import DataDrop
+from penstock.drops.encodings import DEFAULT_ENCODING
 from penstock.errors import ParameterInvalid
 
-__all__ = ["Call", "build_call", "encoding_of"]
+__all__ = ["Call", "build_call", "described_encoding", "encoding_of"]
 
 _NAMED = (
     inspect.Parameter.POSITIONAL_ONLY,
@@ -60,6 +60,11 @@ class Call:
 
 def encoding_of(app: AppDrop, port: str, parser: str) -> str:
     """Return the encoding of a port: as described, else the app's old `parser` field, else dill."""
+    return described_encoding(app, port, parser) or DEFAULT_ENCODING
+
+
+def described_encoding(app: AppDrop, port: str, parser: str) -> str | None:
+    """Return the encoding that the graph gives a port, or in an old field all ports; None if it gives none."""
     argument = app.arguments.get(port)
     if argument is not None and argument.encoding:
         return argument.encoding
@@ -69,7 +74,7 @@ def encoding_of(app: AppDrop, port: str, parser: str) -> str:
     flag = app.field("pickle")  # older still: one truth value for both directions
     if is_given(flag):
         return "pickle" if str(flag).lower() in ("true", "1") else "eval"
-    return "dill"
+    return None
 
 
 def build_call(app: AppDrop, function: Callable[..., Any]) -> Call:
@@ -138,7 +143,7 @@ def _carriers(app: AppDrop) -> list[Linked]:
 
 
 def _load(app: AppDrop, link: Linked) -> Any:
-    return load_input(cast("DataDrop", link.drop), encoding_of(app, link.port, "input_parser"))
+    return load_port(app, link, encoding_of(app, link.port, "input_parser"))
 
 
 def _port_values(app: AppDrop, names: list[str]) -> tuple[dict[str, Any], list[tuple[str, Any]]]:

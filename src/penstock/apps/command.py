@@ -5,6 +5,7 @@ What a placeholder stands for:
 
 - an output port, or an input port whose drop has a path: the path (the URL where the encoding is dataurl);
 - any other input port: the value that its drop holds, as text; several drops on one port are several words;
+  where the graph names no encoding, content that is no pickle is text already;
 - an output port whose drop has no path: the name of a file whose content becomes the drop's (`Spool`);
 - an argument, or a port that nothing is linked to or whose input was skipped: the described value.
 
@@ -17,12 +18,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from penstock.apps.arguments import argument_value, is_given
-from penstock.apps.call import encoding_of
-from penstock.apps.inputs import load_input, readable_links
+from penstock.apps.call import described_encoding, encoding_of
+from penstock.apps.inputs import load_port, readable_links
 from penstock.apps.settings import APP_SETTINGS
 from penstock.drops.app import AppDrop
 from penstock.drops.base import Linked
 from penstock.drops.data import CHUNK_BYTES, DataDrop
+from penstock.drops.encodings import DEFAULT_ENCODING, PICKLE_MARK
 from penstock.drops.null import NullDrop
 from penstock.errors import ParameterInvalid
 
@@ -111,12 +113,13 @@ class _Lazy:
 
     def input_words(self, link: Linked) -> list[str] | None:
         """Return what an input stands for; None where it holds nothing."""
-        drop, encoding = cast("DataDrop", link.drop), encoding_of(self.app, link.port, "input_parser")
+        drop = cast("DataDrop", link.drop)
+        encoding = described_encoding(self.app, link.port, "input_parser")
         if encoding == "dataurl":
             return [drop.url]
         if (path := getattr(drop, "path", None)) is not None:
             return [str(path)]
-        value = load_input(drop, encoding)
+        value = load_port(self.app, link, encoding or _encoding_found(drop))
         unwritten = value == b"" and drop.size == 0
         return _words(value) if is_given(value) and not unwritten else None
 
@@ -127,6 +130,13 @@ class _Lazy:
             return drop.url
         path = getattr(drop, "path", None)
         return self.spool.path_for(drop) if path is None else str(path)
+
+
+def _encoding_found(drop: DataDrop) -> str:
+    """Return the encoding of content of which the graph says nothing: pickled, or text."""
+    with drop.open() as reader:
+        begin = reader.read(len(PICKLE_MARK))
+    return "utf-8" if begin and begin != PICKLE_MARK else DEFAULT_ENCODING
 
 
 def _old_placeholders(app: AppDrop, sources: _Lazy) -> dict[str, list[str]]:

@@ -119,7 +119,11 @@ class GenericScatterApp(AppDrop):
 
         self.need(inputs=1, outputs=max(1, self.num_of_copies))
         value = _pickled_or_text(self.inputs[0])
-        parts = np.array_split(np.array(value), self.num_of_copies or len(self.outputs))
+        array = np.array(value)
+        if array.ndim == 0:
+            reason = f"holds a single {type(value).__name__}, not a list or an array to split"
+            raise EncodingFailed(self.inputs[0].uid, reason)
+        parts = np.array_split(array, self.num_of_copies or len(self.outputs))
         for output, part in zip(self.outputs, parts, strict=False):
             item = part[0] if self.element else part
             output.write(pickle.dumps(item, protocol=PICKLE_PROTOCOL))

@@ -20,7 +20,7 @@ from importlib.machinery import PathFinder
 from typing import Any
 
 from penstock.apps.stock import STOCK
-from penstock.errors import ClassNotFound
+from penstock.errors import ClassNotFound, ParameterInvalid
 
 __all__ = ["check_function", "find_function", "is_constructor"]
 
@@ -43,10 +43,11 @@ def find_function(uid: str, name: str, code: str | bytes = "") -> Function:
         code: `func_code`; empty for a function that is imported.
     Raises:
         ClassNotFound: there is no such function, or its module or code fails.
+        ParameterInvalid: the code is no text, or nested too deeply for Python to read.
     """
     if isinstance(code, str) and not code.strip():
         return _imported(uid, name)
-    if isinstance(code, str) and (tree := _parsed(code)) is not None:
+    if isinstance(code, str) and (tree := _parsed(uid, code)) is not None:
         return _from_source(uid, name, code, tree)
     return _unpickled(uid, name, code)
 
@@ -57,10 +58,11 @@ def check_function(uid: str, name: str, code: str | bytes = "") -> None:
     Raises:
         ClassNotFound: no such module, no such name in a loaded module, or code that is neither Python nor
             base64, or does not define the name.
+        ParameterInvalid: the code is no text, or nested too deeply for Python to read.
     """
     if isinstance(code, str) and not code.strip():
         _check_import(uid, name)
-    elif isinstance(code, str) and (tree := _parsed(code)) is not None:
+    elif isinstance(code, str) and (tree := _parsed(uid, code)) is not None:
         if not isinstance(tree, ast.Expression):
             _function_name(uid, name, _defined(tree))
     else:
@@ -70,9 +72,15 @@ def check_function(uid: str, name: str, code: str | bytes = "") -> None:
 # Code that the graph brings along
 
 
-def _parsed(code: str) -> ast.Module | ast.Expression | None:
+def _parsed(uid: str, code: str) -> ast.Module | ast.Expression | None:
     """Return the syntax tree of source text that holds a function; None if it is something else."""
-    text = code.strip()
+    try:
+        return _tree(code.strip())
+    except (MemoryError, RecursionError) as exc:  # how the parser tells that its stack is full
+        raise ParameterInvalid(uid, "func_code", "is nested too deeply for Python to read") from exc
+
+
+def _tree(text: str) -> ast.Module | ast.Expression | None:
     try:
         expression = ast.parse(text, mode="eval")
         return expression if isinstance(expression.body, ast.Lambda) else None
@@ -119,7 +127,10 @@ def _from_source(uid: str, name: str, code: str, tree: ast.Module | ast.Expressi
     return _callable(uid, name, found)
 
 
-def _decoded(uid: str, name: str, code: str | bytes) -> bytes:
+def _decoded(uid: str, name: str, code: object) -> bytes:
+    if not isinstance(code, str | bytes):  # the graph's JSON may hold anything
+        reason = f"must be source text, or a pickle in base64, not {code!r:.40}"
+        raise ParameterInvalid(uid, "func_code", reason)
     try:
         content = base64.b64decode(code, validate=True)
     except (binascii.Error, ValueError) as exc:
@@ -134,7 +145,7 @@ def _decoded(uid: str, name: str, code: str | bytes) -> bytes:
 def _syntax_problem(code: str | bytes) -> str:
     try:
         ast.parse(code.strip())
-    except (SyntaxError, ValueError) as exc:
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as exc:
         return f"no Python ({exc})"
     return "no function"
 

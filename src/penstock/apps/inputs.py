@@ -16,9 +16,17 @@ from penstock.drops.encodings import encoding_named, load_value
 from penstock.drops.null import NullDrop
 from penstock.drops.ports import parse_arguments
 from penstock.engine.states import DropState
-from penstock.errors import ParameterInvalid
+from penstock.errors import EncodingFailed, ParameterInvalid
 
-__all__ = ["check_numbers", "load_input", "number_from_port", "port_link", "readable_drops", "readable_links"]
+__all__ = [
+    "check_encodings",
+    "check_numbers",
+    "load_port",
+    "number_from_port",
+    "port_link",
+    "readable_drops",
+    "readable_links",
+]
 
 
 def readable_links(app: AppDrop) -> list[Linked]:
@@ -73,7 +81,39 @@ def check_numbers(uid: str, fields: Mapping[str, Any], *names: str) -> None:  # 
             raise ParameterInvalid(uid, name, f"cannot be {value!r}: it is no number") from exc
 
 
-def load_input(drop: DataDrop, encoding: str) -> object:
+def check_encodings(uid: str, fields: Mapping[str, Any]) -> None:  # Any: the drop's JSON
+    """Refuse ports with an encoding that does not exist; events carry no value and may have any.
+
+    Raises:
+        ParameterInvalid: a port has one.
+    """
+    for argument in parse_arguments(uid, fields).values():
+        if not argument.is_port or argument.type == "Event":
+            continue
+        try:
+            encoding_named(uid, argument.encoding)
+        except EncodingFailed as exc:
+            raise ParameterInvalid(uid, argument.name, f"has a wrong encoding: {exc.reason}") from exc
+
+
+def load_port(app: AppDrop, link: Linked, encoding: str) -> object:
+    """Return the value of the input that is linked through a port.
+
+    Raises:
+        EncodingFailed: the content is not of that kind; the message names the port and the place to mend.
+    """
+    drop = cast("DataDrop", link.drop)
+    try:
+        return _load_input(drop, encoding)
+    except EncodingFailed as exc:
+        port, place = "a port without a name", "input_parser"
+        if link.port:
+            port, place = f"its port {link.port!r}", f"applicationArgs.{link.port}.encoding"
+        remedy = f'app {app.uid} reads it through {port}: set {place} of the app, for plain text to "utf-8"'
+        raise EncodingFailed(drop.uid, f"{exc.reason}; {remedy}") from exc
+
+
+def _load_input(drop: DataDrop, encoding: str) -> object:
     """Return the value of an input as `load_value` does, with two habits of the ecosystem's graphs.
 
     Empty content, which is how events look, is None where the encoding reads values; and a drop without a

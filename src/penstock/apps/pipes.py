@@ -5,17 +5,20 @@
         output.write(pipe.address)        # consumers take it: `take_pipe(uid, directory, address)`
         pipe.wait_taken(cancelled)
         process.start(stdout=pipe.fd)
+        ...                               # wait for its end
 
 Rule 1: the maker holds the writing end open from before the address is known: who takes the pipe never
         meets an end that has not begun, and nobody blocks in opening it.
 Rule 2: who takes the pipe opens it without waiting and removes its name. The name's absence tells the maker
         that the stream has been taken, also if the taker is gone again: its command then gets SIGPIPE.
-Rule 3: the maker holds no reading end, so a dead reader ends the writer, and a dead writer ends the reader.
+Rule 3: the maker holds no reading end, so a dead reader ends the writer. It closes the writing end when its
+        command has ended, not before: only who holds that end can tell whether the reader left first.
 Rule 4: names are random, files 0600, and gone at the end.
 """
 
 import os
 import secrets
+import select
 import stat
 import threading
 import time
@@ -79,6 +82,15 @@ class OutgoingPipe:
                 )
             if cancelled.wait(_LOOK_S):
                 raise StreamFailed(self._uid, "cancelled before its stream was taken")
+
+    @property
+    def is_left(self) -> bool:
+        """Whether nobody holds the reading end any more; false once the writing end is closed."""
+        if self.fd < 0:
+            return False
+        poll = select.poll()
+        poll.register(self.fd, 0)  # an end without a reader is always told
+        return bool(poll.poll(0))
 
     def close(self) -> None:
         """Close the writing end and remove the name; a second call does nothing."""

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, cast
 
 from penstock.apps.call import build_call, encoding_of
 from penstock.apps.functions import Function, check_function, find_function
+from penstock.apps.inputs import check_encodings
 from penstock.apps.results import spread
 from penstock.drops.app import AppDrop
 from penstock.drops.data import DataDrop
@@ -41,8 +42,9 @@ class PyFuncApp(AppDrop):
 
         Raises:
             ClassNotFound: no such module or function, or code that cannot be read.
-            ParameterInvalid: neither a name nor code is given.
+            ParameterInvalid: neither a name nor code is given, or a port's encoding does not exist.
         """
+        check_encodings(uid, fields)
         name, code = _setting(uid, fields, "func_name"), _setting(uid, fields, "func_code")
         if callable(fields.get("func")):
             return

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from penstock.apps.command import Spool, command_text, command_values
+from penstock.apps.inputs import check_encodings
 from penstock.apps.placeholders import ValueRefused, render
 from penstock.apps.process import ShellProcess
 from penstock.drops.app import AppDrop
@@ -32,15 +33,16 @@ class BashApp(AppDrop):
 
     @classmethod
     def check(cls, uid: str, fields: Mapping[str, Any]) -> None:  # Any: the drop's JSON
-        """Refuse a graph that names no command.
+        """Refuse a graph that names no command, or for a port an encoding that does not exist.
 
         Raises:
-            ParameterInvalid: there is none.
+            ParameterInvalid: it does.
         """
         argument = parse_arguments(uid, fields).get("command")
         command = fields.get("command", None if argument is None else argument.value)
         if not isinstance(command, str) or not command.strip():
             raise ParameterInvalid(uid, "command", "is missing: write what /bin/bash shall run")
+        check_encodings(uid, fields)
 
     def initialize(self) -> None:
         self._process: ShellProcess | None = None

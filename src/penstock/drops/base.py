@@ -156,7 +156,13 @@ class Drop:
         self.site.note(self.index, stream, text)
 
     def skip(self) -> None:
-        """Skip this drop: it will not happen, and neither will what only it feeds."""
+        """Skip this drop: it will not happen, and neither will what only it feeds.
+
+        Not for an app that is running: what runs does happen, so `run` skips outputs, never its own app.
+
+        Raises:
+            IllegalTransition: the drop is a running app, or is complete or has failed.
+        """
         self.site.skip(self.index)
 
     def __repr__(self) -> str:

@@ -118,7 +118,9 @@ class DataDrop(Drop):
 
     def _neighbours(self, side: Side) -> tuple[Drop, ...]:
         links = self.site.linked(self.index, side)
-        return tuple({link.drop.index: link.drop for link in links}.values())  # one may be linked through two ports
+        return tuple(
+            {link.drop.index: link.drop for link in links}.values()
+        )  # one may be linked through two ports
 
     def write(self, data: Buffer | str) -> int:
         """Add `data` behind what was written before and return the number of bytes.

@@ -3,15 +3,16 @@
 
 import os
 import socket
+from collections.abc import Container, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from urllib.parse import quote
 
 from penstock.drops.base import Side
 from penstock.drops.data import Buffer, DataDrop
 from penstock.drops.paths import Location, locate, make_folder, path_from_port, remove
-from penstock.drops.ports import Parameter
+from penstock.drops.ports import Parameter, parse_arguments
 from penstock.errors import DropNotReadable, DropNotWritable, ParameterInvalid, PathInvalid
 
 if TYPE_CHECKING:
@@ -32,6 +33,15 @@ class DirectoryDrop(DataDrop):
     check_exists = Parameter(bool, False, "fail where the folder is not there")
     create_if_missing = Parameter(bool, False, "make the folder")
 
+    @classmethod
+    def check(cls, uid: str, fields: Mapping[str, Any]) -> None:  # Any: the drop's JSON
+        """Refuse a graph that says nothing of `dirname`.
+
+        Raises:
+            ParameterInvalid: it says nothing.
+        """
+        _check_named(uid, fields, parse_arguments(uid, fields))
+
     @cached_property
     def location(self) -> Location:
         """Where the folder is; asking makes nothing.
@@ -40,10 +50,7 @@ class DirectoryDrop(DataDrop):
             ParameterInvalid: the graph says nothing of `dirname`.
             PathInvalid: the graph's name cannot be a path.
         """
-        if "dirname" not in self.fields and "dirname" not in self.arguments:
-            raise ParameterInvalid(
-                self.uid, "dirname", "is missing; give the folder's name, or empty text for a new"
-            )
+        _check_named(self.uid, self.fields, self.arguments)
         name = self.dirname or path_from_port(self, "dirname")
         return locate(self, name.rstrip("/") or name)
 
@@ -115,3 +122,9 @@ class DirectoryDrop(DataDrop):
         location = self.location
         if location.is_inside or self.site.linked(self.index, Side.BEFORE):
             remove(self, location.path)
+
+
+def _check_named(uid: str, fields: Container[str], arguments: Container[str]) -> None:
+    if "dirname" not in fields and "dirname" not in arguments:
+        reason = "is missing; give the folder's name, or empty text for a new"
+        raise ParameterInvalid(uid, "dirname", reason)

@@ -15,10 +15,13 @@ from types import MappingProxyType
 from penstock.drops.data import Buffer, DataDrop
 from penstock.errors import EncodingFailed
 
-__all__ = ["DEFAULT_ENCODING", "ENCODINGS", "encoding_named", "load_value", "store_value"]
+__all__ = ["DEFAULT_ENCODING", "ENCODINGS", "PICKLE_MARK", "encoding_named", "load_value", "store_value"]
 
 DEFAULT_ENCODING = "dill"
 """What a function's port uses when the graph names nothing."""
+
+PICKLE_MARK = b"\x80"
+"""How every pickle begins that is younger than 2003; no UTF-8 text does."""
 
 PICKLE_PROTOCOL = 4
 """Fixed, so that contents do not change with the Python that wrote them."""
@@ -127,8 +130,12 @@ def _unreadable(name: str, content: bytes, exc: Exception) -> str:
     if not content:
         return f"the content is empty and cannot be read as {name}: did its producer write anything?"
     begin = content[:24] + (b"..." if len(content) > 24 else b"")
+    cause = _cause(exc)
+    if name in ("pickle", "dill") and not content.startswith(PICKLE_MARK):
+        # What the unpickler says of text is about its own instructions and helps nobody.
+        cause = "it does not begin like a pickle"
     remedy = "give both ends of the link one encoding"
-    return f"the content {begin!r} cannot be read as {name}: {_cause(exc)}; {remedy}"
+    return f"the content {begin!r} cannot be read as {name}: {cause}; {remedy}"
 
 
 def _cause(exc: Exception) -> str:

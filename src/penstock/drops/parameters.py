@@ -7,6 +7,7 @@ keep `{"value", "description", "type", "default"}` of each.
 
 import configparser
 import difflib
+import importlib.util
 import io
 import json
 import pickle
@@ -16,7 +17,7 @@ from typing import Any, ClassVar
 
 from penstock.drops.memory import MemoryDrop
 from penstock.drops.null import NullDrop
-from penstock.drops.ports import Parameter
+from penstock.drops.ports import Parameter, parse_arguments
 from penstock.errors import ExtraMissing, ParameterInvalid
 
 __all__ = ["EnvironmentVarDrop", "ParameterSetDrop"]
@@ -39,24 +40,36 @@ class ParameterSetDrop(MemoryDrop):
     mode = Parameter(str, _DEFAULT_MODE, "YANDA, ini, yaml, json, toml or pickle")
 
     @classmethod
+    def check(cls, uid: str, fields: Parameters) -> None:
+        """Refuse a mode that does not exist, or whose library is not installed.
+
+        Raises:
+            ParameterInvalid: there is no such mode; or none is given, and what is meant then is not installed.
+            ExtraMissing: the library of the mode that is given is not installed.
+        """
+        mode = fields.get("mode")
+        argument = parse_arguments(uid, fields).get("mode")
+        if "mode" not in fields and argument is not None and not argument.is_port:
+            mode = argument.value
+        library = _LIBRARIES.get(_mode_named(uid, mode))
+        if library is not None and importlib.util.find_spec(library) is None:
+            raise _library_missing(uid, mode, library)
+
+    @classmethod
     def needs_settling(cls, fields: Parameters) -> bool:
         """Whether there is something to write: always, for nobody else does."""
         del fields
         return True
 
     def _own_content(self) -> bytes:
-        mode = (self.mode or _DEFAULT_MODE).strip().lower()
-        if mode not in _WRITERS:
-            near = difflib.get_close_matches(mode, _WRITERS, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(_WRITERS)}"
-            raise ParameterInvalid(self.uid, "mode", f"cannot be {self.mode!r}; {hint}")
+        mode = _mode_named(self.uid, self.mode)
         parameters = {name: _entry(text, mode) for name, text in self._described().items()}
         for name, value in self._mixed_in(mode).items():
             parameters.setdefault(name, value)
         try:
             return _WRITERS[mode](parameters)
         except ImportError as exc:
-            raise ExtraMissing(self.uid, exc.name or mode, "parameters") from exc
+            raise _library_missing(self.uid, self.field("mode"), exc.name or mode) from exc
         except (TypeError, ValueError) as exc:
             raise ParameterInvalid(self.uid, "mode", f"{mode} cannot hold these parameters: {exc}") from exc
 
@@ -72,7 +85,7 @@ class ParameterSetDrop(MemoryDrop):
         try:
             found = _PARSERS[mode](str(data))
         except ImportError as exc:
-            raise ExtraMissing(self.uid, exc.name or mode, "parameters") from exc
+            raise _library_missing(self.uid, self.field("mode"), exc.name or mode) from exc
         except Exception as exc:  # each library has errors of its own; one error with the remedy leaves here
             reason = f"is no {mode} text ({exc}); write it in the form that mode names"
             raise ParameterInvalid(self.uid, "config_data", reason) from exc
@@ -88,6 +101,25 @@ class EnvironmentVarDrop(NullDrop):
         """Return the value of a variable: of the argument of that name, else of the key."""
         value = self.arguments[name].value if name in self.arguments else self.fields.get(name)
         return default if value is None else value
+
+
+def _mode_named(uid: str, given: object) -> str:
+    """Return the mode that the graph means, whatever its case; nothing means the default."""
+    mode = str(given or _DEFAULT_MODE).strip().lower()
+    if mode not in _WRITERS:
+        near = difflib.get_close_matches(mode, _WRITERS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(_WRITERS)}"
+        raise ParameterInvalid(uid, "mode", f"cannot be {given!r}; {hint}")
+    return mode
+
+
+def _library_missing(uid: str, given: object, library: str) -> ExtraMissing | ParameterInvalid:
+    if given:
+        return ExtraMissing(uid, library, "parameters")
+    others = ", ".join(mode for mode in _WRITERS if mode not in _LIBRARIES)
+    reason = f"is not given, which means {_DEFAULT_MODE}, and the library {library} is not installed"
+    remedy = f"set mode to one of {others}, or pip install 'penstock[parameters]'"
+    return ParameterInvalid(uid, "mode", f"{reason}: {remedy}")
 
 
 def _entry(text: Any, mode: str) -> Any:
@@ -180,6 +212,9 @@ _WRITERS: dict[str, Callable[[Parameters], bytes]] = {
     "toml": _to_toml,
     "pickle": _to_pickle,
 }
+
+_LIBRARIES = {"yaml": "yaml", "toml": "tomli_w"}
+"""What the modes import that Python does not bring along."""
 
 _PARSERS: dict[str, Callable[[str], Parameters]] = {
     "yanda": _from_yanda,

@@ -113,6 +113,9 @@ def boolean(value: object) -> bool:
     raise ValueError(f"{value!r} is neither true nor false")
 
 
+_NOT_WHOLE = "it is no whole number"
+
+
 def integer(value: object) -> int:
     """Read a whole number, also from text or from a float without a fraction.
 
@@ -123,10 +126,14 @@ def integer(value: object) -> int:
         return int(value)
     if isinstance(value, int):
         return value
-    number = float(str(value))
-    if number != int(number):
-        raise ValueError(f"{value!r} is not a whole number")
-    return int(number)
+    try:
+        number = float(str(value))
+        whole = int(number)
+    except (ValueError, OverflowError) as exc:  # no number at all, inf, nan
+        raise ValueError(_NOT_WHOLE) from exc
+    if number != whole:
+        raise ValueError(_NOT_WHOLE)
+    return whole
 
 
 _READERS: dict[object, Callable[[Any], Any]] = {bool: boolean, int: integer}

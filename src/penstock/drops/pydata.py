@@ -16,7 +16,7 @@ import base64
 import binascii
 import json
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from penstock.drops.ports import PORT_USAGES, boolean, integer
@@ -50,9 +50,13 @@ class Described(NamedTuple):
 
 
 def find_pydata(fields: Mapping[str, Any]) -> Described | None:
-    """Return what the drop's JSON object says of `pydata`, None where it says nothing."""
+    """Return what the drop's JSON object says of `pydata`, None where it says nothing.
+
+    Raises:
+        ParameterInvalid: the key `fields` is no list.
+    """
     argument = _argument(fields)
-    for entry in fields.get("fields") or ():
+    for entry in _entries(fields):
         if isinstance(entry, Mapping) and entry.get("name") == NAME and not _is_port(entry):
             return _described(entry)
     if NAME in fields:
@@ -65,6 +69,14 @@ def find_pydata(fields: Mapping[str, Any]) -> Described | None:
     return None if argument is None or "value" not in argument else _described(argument)
 
 
+def _entries(fields: Mapping[str, Any]) -> Sequence[Any]:
+    entries = fields.get("fields")
+    if entries and not isinstance(entries, list | tuple):
+        uid = str(fields.get("uid") or fields.get("oid") or "")
+        raise ParameterInvalid(uid, "fields", f"must be a list of objects, not {entries!r:.40}")
+    return entries or ()
+
+
 def _argument(fields: Mapping[str, Any]) -> Mapping[str, Any] | None:
     for group in ("applicationArgs", "componentParams"):
         described = fields.get(group)
@@ -74,7 +86,8 @@ def _argument(fields: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _is_port(entry: Mapping[str, Any]) -> bool:
-    return entry.get("usage") in PORT_USAGES
+    usage = entry.get("usage")
+    return isinstance(usage, str) and usage in PORT_USAGES
 
 
 def _described(entry: Mapping[str, Any]) -> Described:

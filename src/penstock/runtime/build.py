@@ -88,10 +88,10 @@ def inspect(source: GraphSource, *, import_users: bool = False) -> tuple[Prepare
         graph, problems = reading.graph, reading.problems
     findings = analyse.check(graph)
     found = _Classes(graph, findings.wiring, import_users=import_users)
+    settling, ends = found.settling()
     problems = [*problems, *findings.problems, *found.problems]
     if any(problem.is_error for problem in problems):
         return None, problems
-    settling, ends = found.settling()
     prepared = Prepared(
         graph,
         findings.wiring,
@@ -228,8 +228,16 @@ class _Classes:
                 settling += self.members(number)
             elif any(self._graph.text.rfind(f'"{key}"'.encode()) >= 0 for key in cls.content_keys):
                 # (searching backwards takes half the time: forwards, JSON is full of false beginnings)
-                settling += [i for i in self.members(number) if cls.needs_settling(self._graph.fields(i))]
+                settling += [i for i in self.members(number) if self._needs_settling(i, cls)]
         return settling, ends
+
+    def _needs_settling(self, index: int, cls: type[DataDrop]) -> bool:
+        try:
+            return cls.needs_settling(self._graph.fields(index))
+        except DropError as exc:
+            uid, path = self._graph.drops[index].key, f"/{self._graph.place(index)}"
+            self.problems.append(Problem("PS403", exc.reason, uid, path))
+            return False
 
 
 def _convert(uid: str, fields: Mapping[str, Any], parameter: Parameter[Any]) -> None:

@@ -138,3 +138,8 @@ def test_npy_scatter_needs_fitting_outputs_and_axes(site: SoloSite) -> None:
         run(site, GenericNpyScatterApp, [npy([1])], 1, num_of_copies=2)
     with pytest.raises(ParameterInvalid, match="scatter_axes"):
         run(SoloSite(site.directory), GenericNpyScatterApp, [npy([1])], 1, scatter_axes=[0, 1])
+
+
+def test_npy_scatter_needs_arrays_with_the_axes_it_splits(site: SoloSite) -> None:
+    with pytest.raises(ParameterInvalid, match="cannot name axis 0: drop in0 holds an array with 0 axes"):
+        run(site, GenericNpyScatterApp, [npy(5)], 2, num_of_copies=2)

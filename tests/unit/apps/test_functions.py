@@ -6,13 +6,14 @@ import glob
 import os.path
 import sys
 from pathlib import Path
+from typing import Any
 
 import dill
 import pytest
 
 from penstock.apps.functions import check_function, find_function
 from penstock.apps.stock import STOCK
-from penstock.errors import ClassNotFound
+from penstock.errors import ClassNotFound, ParameterInvalid
 
 
 def dilled(value: object) -> str:
@@ -189,3 +190,27 @@ def test_the_stock_functions_have_their_old_names(tmp_path: Path) -> None:
     assert string2json("") == ""
     assert string2json("{") == []
     assert dill.loads(string2json("[1]", pickle_flag=True)) == [1]
+
+
+@pytest.mark.parametrize("code", [True, 5, ["lambda: 1"], {"a": 1}])
+def test_code_that_is_no_text_is_refused(code: Any) -> None:
+    for find in (check_function, find_function):
+        with pytest.raises(ParameterInvalid, match="'func_code' must be source text"):
+            find("app", "f", code)
+
+
+@pytest.mark.parametrize(
+    "code", ["-" * 200_000 + "1", "1" + "+1" * 100_000, "(" * 10_000, "lambda: " * 50_000]
+)
+def test_code_that_is_nested_too_deeply_is_refused(code: str) -> None:
+    for find in (check_function, find_function):
+        with pytest.raises((ParameterInvalid, ClassNotFound)):
+            find("app", "f", code)
+
+
+@pytest.mark.parametrize("code", ["-" * 200_000 + "1", "1" + "+1" * 100_000])
+def test_too_deep_nesting_is_named(code: str) -> None:
+    with pytest.raises(ParameterInvalid, match="'func_code' is nested too deeply"):
+        check_function("app", "f", code)
+    with pytest.raises(ClassNotFound, match="no Python"):
+        check_function("app", "f", code.encode())

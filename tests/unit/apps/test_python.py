@@ -8,7 +8,9 @@ from typing import Any
 import dill
 import pytest
 
+from penstock.apps.flow import Branch
 from penstock.apps.python import PyFuncApp
+from penstock.apps.shell import BashShellApp
 from penstock.drops.file import FileDrop
 from penstock.drops.memory import MemoryDrop
 from penstock.errors import ClassNotFound, EncodingFailed, ParameterInvalid
@@ -163,3 +165,37 @@ def f():
     with pytest.raises(OSError, match="first"):
         app.run()
     app.run()
+
+
+def test_text_that_is_read_as_a_pickle_is_told_with_the_place_to_mend(site: SoloSite) -> None:
+    app = site.add(PyFuncApp, "app", func_code="lambda v: v")
+    source = site.add(MemoryDrop, "in", pydata="hello")
+    site.link(source, app, "v")
+    site.fill(source)
+    with pytest.raises(EncodingFailed) as caught:
+        site.run(app)
+    message = str(caught.value)
+    assert "drop in: the content b'hello' cannot be read as dill: it does not begin like a pickle" in message
+    assert "app app reads it through its port 'v': set applicationArgs.v.encoding of the app" in message
+    assert '"utf-8"' in message
+
+
+def test_a_link_without_a_port_is_told_with_the_old_field(site: SoloSite) -> None:
+    app = site.add(PyFuncApp, "app", func_code="lambda v: v")
+    source = site.add(MemoryDrop, "in", pydata="hello")
+    site.link(source, app)
+    site.fill(source)
+    with pytest.raises(EncodingFailed, match="a port without a name: set input_parser of the app"):
+        site.run(app)
+
+
+@pytest.mark.parametrize("kind", [PyFuncApp, Branch, BashShellApp])
+def test_a_port_with_a_wrong_encoding_is_found_before_the_run(kind: Any) -> None:
+    fields = {"func_code": "lambda v: v", "command": "echo {v}"}
+    for usage in ("InputPort", "OutputPort", "InputOutput"):
+        with pytest.raises(ParameterInvalid, match=r"'v' has a wrong encoding: .* did you mean 'utf-8'"):
+            kind.check("app", {**fields, "applicationArgs": {"v": out("utf-9", usage)}})
+    for encoding in (None, "", "UTF8", "pickle", "dataurl", "none"):
+        kind.check("app", {**fields, "applicationArgs": {"v": out(encoding)}})
+    kind.check("app", {**fields, "applicationArgs": {"v": out("nonsense", "NoPort")}})
+    kind.check("app", {**fields, "applicationArgs": {"v": {**out("nonsense"), "type": "Event"}}})

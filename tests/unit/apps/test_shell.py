@@ -293,3 +293,51 @@ def test_an_app_can_be_tried_again(site: SoloSite) -> None:
     app.run()
     assert app.stdout == "done\n"
     assert app.status == DropState.INITIALIZED
+
+
+@pytest.mark.parametrize("described", [{}, {"v": {"usage": "InputPort"}}, {"v": port(encoding="")}])
+@pytest.mark.parametrize(
+    ("content", "shown"),
+    [
+        ("grüße".encode(), "grüße"),
+        (b"I5\n.", "I5\n."),
+        (pickle.dumps([1, "a b"]), "1 a b"),
+        (pickle.dumps(5), "5"),
+    ],
+)
+def test_a_port_without_encoding_takes_pickles_and_text(
+    site: SoloSite, described: dict[str, Any], content: bytes, shown: str
+) -> None:
+    source = site.add(MemoryDrop, "in")
+    app = shell(site, "echo {v}", described)
+    site.link(source, app, "v")
+    site.fill(source, content)
+    assert output_of(site, app) == shown + "\n"
+
+
+@pytest.mark.parametrize(
+    ("described", "fields"),
+    [
+        ({"v": port(encoding="pickle")}, {}),
+        ({"v": port(encoding="dill")}, {}),
+        ({}, {"input_parser": "dill"}),
+    ],
+)
+def test_a_port_that_is_said_to_be_pickled_takes_no_text(
+    site: SoloSite, described: dict[str, Any], fields: dict[str, Any]
+) -> None:
+    source = site.add(MemoryDrop, "in", pydata="hello")
+    app = shell(site, "echo {v}", described, **fields)
+    site.link(source, app, "v")
+    site.fill(source)
+    with pytest.raises(EncodingFailed, match=r"app app reads it .* set applicationArgs\.v\.encoding"):
+        site.run(app)
+
+
+def test_a_port_without_encoding_takes_no_other_bytes(site: SoloSite) -> None:
+    source = site.add(MemoryDrop, "in")
+    app = shell(site, "echo {v}")
+    site.link(source, app, "v")
+    site.fill(source, b"\xff\xfe")
+    with pytest.raises(EncodingFailed, match=r"applicationArgs\.v\.encoding"):
+        site.run(app)

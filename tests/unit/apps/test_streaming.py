@@ -11,6 +11,7 @@ import pytest
 from penstock.apps import pipes, process
 from penstock.apps.pipes import OutgoingPipe, take_pipe
 from penstock.apps.streaming import StreamingInputBashApp, StreamingInputOutputBashApp, StreamingOutputBashApp
+from penstock.drops.app import AppDrop
 from penstock.drops.file import FileDrop
 from penstock.drops.memory import MemoryDrop
 from penstock.errors import CommandFailed, ParameterInvalid, PortMissing, StreamFailed
@@ -224,3 +225,87 @@ def test_a_pipe_is_private_and_gone_at_the_end(tmp_path: Path) -> None:
         assert path.stat().st_mode & 0o777 == 0o600
     assert not list(tmp_path.iterdir())
     assert pipes.TAKE_TIMEOUT_S > 1
+
+
+@pytest.mark.parametrize("writer", ["exec cat /dev/zero", "cat /dev/zero; exit $?"])
+@pytest.mark.parametrize("reader", ["head -c 10 > /dev/null", "head -c 10 > /dev/null; exec <&-; sleep 0.2"])
+def test_a_reader_that_has_read_enough_leaves_its_writer_finished(
+    site: SoloSite, writer: str, reader: str
+) -> None:
+    first, last = chain(site, writer, reader)
+    site.run(first)
+    site.run(last)
+    assert first.exit_code in (-13, 141)
+    assert [text for uid, _, text in site.log if uid == "app0" and "SIGPIPE" in text]
+
+
+def test_a_whole_chain_ends_well_when_its_last_reader_has_read_enough(site: SoloSite) -> None:
+    apps = chain(site, "exec cat /dev/zero", "exec cat", "exec cat", "head -c 3 > /dev/null")
+    for app in apps:
+        site.run(app)
+    assert [app.exit_code for app in apps] == [-13, -13, -13, 0]
+
+
+@pytest.mark.parametrize("writer", ["exec cat /dev/zero", "cat /dev/zero; exit $?"])
+def test_a_writer_whose_reader_failed_names_it(site: SoloSite, writer: str) -> None:
+    first, last = chain(site, writer, "head -c 10 > /dev/null; exit 3")
+    with pytest.raises(CommandFailed, match="its reader app1 ended first: command exited with code 3"):
+        site.run(first)
+    with pytest.raises(CommandFailed, match="code 3"):
+        site.run(last)
+
+
+def test_a_broken_pipe_within_a_command_is_its_own_failure(site: SoloSite) -> None:
+    first, last = chain(site, "set -o pipefail; yes | head -n 1", "cat; cat > /dev/null")
+    with pytest.raises(CommandFailed, match="code 141") as caught:
+        site.run(first)
+    assert "reader" not in str(caught.value)
+    site.run(last)
+    assert last.stdout == "y\n"
+
+
+def test_a_reader_of_another_kind_is_named(site: SoloSite, tmp_path: Path) -> None:
+    class Taker(AppDrop):
+        def data_written(self, uid: str, data: memoryview) -> None:
+            os.close(take_pipe(uid, tmp_path, bytes(data)))
+
+    first, stream = (
+        site.add(StreamingOutputBashApp, "app0", command="exec cat /dev/zero"),
+        site.add(MemoryDrop, "s"),
+    )
+    site.link(first, stream)
+    site.link(stream, site.add(Taker, "taker"), streaming=True)
+    with pytest.raises(CommandFailed, match="its reader taker ended first"):
+        site.run(first)
+
+
+def test_cancel_ends_the_wait_for_a_reader_that_works_on(site: SoloSite, tmp_path: Path) -> None:
+    first, last = chain(site, "exec cat /dev/zero", "exec <&-; touch begun; exec sleep 300")
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            first.run()
+        except CommandFailed as exc:
+            failures.append(exc)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    pause = threading.Event()
+    while not (tmp_path / "begun").exists() or first.exit_code is None:
+        pause.wait(0.01)
+    first.cancel()
+    thread.join(10)
+    assert not thread.is_alive()
+    last.cancel()
+    last._thread.join(10)
+    assert "its reader app1 ended first" in str(failures[0])
+
+
+def test_a_pipe_knows_when_it_is_left(tmp_path: Path) -> None:
+    with OutgoingPipe("app", tmp_path) as pipe:
+        fd = take_pipe("app", tmp_path, pipe.address)
+        assert not pipe.is_left
+        os.close(fd)
+        assert pipe.is_left
+    assert not pipe.is_left

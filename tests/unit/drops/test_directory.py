@@ -87,3 +87,10 @@ def test_a_second_try_begins_with_an_empty_folder(site: SoloSite):
 
 def test_its_url_is_that_of_the_folder(site: SoloSite):
     assert site.add(DirectoryDrop, "d", dirname="x").url.endswith(f"{site.directory}/x")
+
+
+def test_a_missing_name_is_found_before_the_run():
+    with pytest.raises(ParameterInvalid, match="dirname"):
+        DirectoryDrop.check("d", {"create_if_missing": True})
+    DirectoryDrop.check("d", {"dirname": ""})
+    DirectoryDrop.check("d", {"componentParams": {"dirname": {"usage": "InputPort"}}})

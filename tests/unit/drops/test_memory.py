@@ -296,3 +296,17 @@ def test_streaming_consumers_get_the_content_that_the_graph_gives(site: SoloSite
     site.link(drop, app, streaming=True)
     site.fill(drop)
     assert Listener.heard == [b"text"]
+
+
+@pytest.mark.parametrize("entries", [True, 5, "text", {"name": "pydata"}])
+def test_fields_that_are_no_list_are_refused(site: SoloSite, entries: object):
+    with pytest.raises(ParameterInvalid, match="drop m: parameter 'fields' must be a list"):
+        MemoryDrop.needs_settling({"uid": "m", "pydata": "x", "fields": entries})
+    with pytest.raises(ParameterInvalid, match="fields"):
+        site.fill(site.add(MemoryDrop, "m", pydata="x", fields=entries))
+
+
+def test_entries_of_fields_that_are_nonsense_are_passed_over(site: SoloSite):
+    drop = site.add(MemoryDrop, "m", pydata="x", fields=[True, {"name": ["pydata"]}, {"usage": []}])
+    site.fill(drop)
+    assert drop.read() == b"x"

@@ -194,3 +194,42 @@ def test_variables_of_old_graphs_are_read_by_name(site: SoloSite):
         None,
         5,
     ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"mode": "jsn"}, "did you mean 'json'"),
+        ({"componentParams": {"mode": {"value": "xyzzy"}}}, "use one of"),
+        ({"mode": True}, "cannot be True"),
+    ],
+)
+def test_a_wrong_mode_is_found_before_the_run(fields: Any, reason: str):
+    with pytest.raises(ParameterInvalid, match=reason):
+        ParameterSetDrop.check("p", fields)
+
+
+@pytest.mark.parametrize("mode", ["YANDA", "ini", "json", " Pickle "])
+def test_modes_that_python_has_pass_the_check(mode: str):
+    ParameterSetDrop.check("p", {"mode": mode})
+    ParameterSetDrop.check("p", {"componentParams": {"mode": {"value": mode, "usage": "NoPort"}}})
+
+
+@pytest.mark.parametrize(("mode", "module"), [("yaml", "yaml"), ("toml", "tomli_w")])
+def test_a_library_that_is_not_installed_is_found_before_the_run(
+    monkeypatch: pytest.MonkeyPatch, mode: str, module: str
+):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ExtraMissing, match=module):
+        ParameterSetDrop.check("p", {"mode": mode})
+
+
+@pytest.mark.parametrize("mode", [None, ""])
+def test_without_mode_and_library_the_error_says_what_to_set(
+    site: SoloSite, monkeypatch: pytest.MonkeyPatch, mode: str | None
+):
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    with pytest.raises(ParameterInvalid, match="set mode to one of yanda, ini, json, pickle, or pip install"):
+        ParameterSetDrop.check("p", {"mode": mode})
+    with pytest.raises(ParameterInvalid, match="is not given, which means yaml"):
+        content(site, mode)

@@ -108,3 +108,9 @@ def test_an_argument_described_wrongly_is_refused():
 def test_usage_says_which_way_data_goes(usage: str | None, is_port: bool, is_input: bool, is_output: bool):
     argument = parse_arguments("d", {"applicationArgs": {"a": {"usage": usage}}})["a"]
     assert (argument.is_port, argument.is_input, argument.is_output) == (is_port, is_input, is_output)
+
+
+@pytest.mark.parametrize("text", ["four", "7.5", "inf", "nan", [1]])
+def test_what_is_no_whole_number_is_called_so(site: SoloSite, text: object):
+    with pytest.raises(ParameterInvalid, match="it is no whole number"):
+        site.add(Sized, "d", width=text).width

@@ -139,3 +139,9 @@ def test_a_module_that_exits_when_imported_is_a_problem(
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(GraphInvalid, match="SystemExit"):
         prepare([drop("x", "app", dropclass="users_module_exits.App")])
+
+
+@pytest.mark.parametrize("fields", [True, "text", {"name": "pydata"}])
+def test_fields_that_are_no_list_are_told(fields: object) -> None:
+    graph = [drop("m", dropclass="dlg.drop.InMemoryDROP", fields=fields, pydata="x")]
+    assert codes(graph) == ["PS403"]
