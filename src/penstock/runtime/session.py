@@ -31,6 +31,7 @@ from penstock.runtime.failures import Failures, InputState
 from penstock.runtime.folder import Folder, encodable
 from penstock.runtime.linking import linked
 from penstock.runtime.logbook import Logbook
+from penstock.runtime.objects import Objects
 from penstock.runtime.run import Runner
 from penstock.runtime.slot import SETTLED, Delay, Settled, Slot
 
@@ -61,9 +62,8 @@ class Session:
         self._settings = settings
         self._graph = prepared.graph
         self._rules = prepared.rules
-        self._drops: dict[int, Drop] = {}
+        self._objects = Objects(self._construct)
         self._told: dict[int, object] = {}
-        self._making: dict[int, threading.RLock] = {}
         self._logbook = Logbook(folder, settings.log_bytes_per_drop)
         self._owned = ExitStack()
         self._started_s = 0.0
@@ -142,19 +142,19 @@ class Session:
             self.seconds = time.perf_counter() - self._started_s
             self.flow.cancel()
             running = self._runner.stop()
-        streaming = [drop for drop in self._drops.copy().values() if isinstance(drop, AppDrop)]
+        streaming = [drop for drop in self._objects.all() if isinstance(drop, AppDrop)]
         for app in {id(app): app for app in (*running, *streaming)}.values():
             self._cancel_app(app)
 
     def close(self) -> None:
         """End all threads and files. Results can be read afterwards."""
-        drops = self._drops.copy().values()  # in one step: abandoned code may still change the table
+        drops = self._objects.all()
         apps = [drop for drop in drops if isinstance(drop, AppDrop)]
         for app in apps:  # where an EndDrop ended the session, or nobody ended it
             self._cancel_app(app)
         self._runner.close(self._settings.abandon_s, max(self._settings.close_s, GRACE_S + _REAP_S))
         for app in apps:
-            self._drops.pop(app.index, None)
+            self._objects.forget(app.index)
         files = [drop for drop in drops if isinstance(drop, DataDrop)]
         self._release([drop for drop in files if drop.status != DropState.COMPLETED])
         self._owned.close()
@@ -211,7 +211,7 @@ class Session:
         return None
 
     def _execute_special(self, index: int, slot: Slot) -> Delay | None:
-        is_new = index not in self._drops  # else it waited on a timer, or has taken pieces of a stream
+        is_new = index not in self._objects  # else it waited on a timer, or has taken pieces of a stream
         limit_s = self._rules.time_limit_s.get(index)
         slot.app = None
         if is_new and limit_s is not None:
@@ -220,14 +220,14 @@ class Session:
         slot.app = app
         # Who ends an app first writes its state and then looks at `slot.app`; so one of us sees the other.
         if self.flow.execution[index] != AppState.RUNNING:
-            self._drops.pop(index, None)
+            self._objects.forget(index)
             return None
         if is_new:
             delay_s = app.delay_s() if app.delayed else 0.0
             if delay_s > 0:
                 return Delay(delay_s)
         self._try(app, self._rules.tries.get(index, 1))
-        self._drops.pop(index, None)
+        self._objects.forget(index)
         return None
 
     def _try(self, app: AppDrop, tries: int) -> None:
@@ -246,7 +246,7 @@ class Session:
 
     def failed(self, index: int, error: BaseException) -> None:
         if self.flow.is_app(index):
-            self._drops.pop(index, None)
+            self._objects.forget(index)
         self._logbook.close_page(self.uid(index))
         # One that was cancelled or skipped is not to blame; one in ERROR failed by itself, or that is already told.
         if self.status(index) not in ENDED or self.status(index) == DropState.ERROR:
@@ -262,7 +262,7 @@ class Session:
             self.failures.add(self.uid(index), error, self._describe_inputs(index))
 
     def stop(self, index: int, app: AppDrop | None) -> None:
-        kept = self._drops.pop(index, None)
+        kept = self._objects.forget(index)
         for drop in {id(drop): drop for drop in (app, kept) if isinstance(drop, AppDrop)}.values():
             self._cancel_app(drop)
 
@@ -289,7 +289,7 @@ class Session:
         return [InputState(self.uid(i), self.status(i).name, self._size_of(i)) for i in rows]
 
     def _size_of(self, index: int) -> int | None:
-        drop = self._drops.get(index)
+        drop = self._objects.find(index)
         if not isinstance(drop, DataDrop) or self.status(index) != DropState.COMPLETED:
             return None
         try:
@@ -301,27 +301,20 @@ class Session:
 
     def drop(self, index: int) -> Drop:
         """Return the object of a drop; that of an app is made anew unless it runs or takes a stream."""
-        return self._drops.get(index) or self._make(index) if self.flow.is_app(index) else self._data(index)
+        return (
+            self._objects.find(index) or self._objects.make(index)
+            if self.flow.is_app(index)
+            else self._data(index)
+        )
 
     def _data(self, index: int) -> DataDrop:
-        return cast("DataDrop", self._drops.get(index) or self._keep(index))
+        return cast("DataDrop", self._objects.keep(index))
 
     def _app(self, index: int) -> AppDrop:
-        return cast("AppDrop", self._drops.get(index) or self._keep(index))
+        return cast("AppDrop", self._objects.keep(index))
 
-    def _keep(self, index: int) -> Drop:
-        """Return the one object of a drop, made by who comes first; a slow `initialize` holds up nobody else."""
-        with self._making.setdefault(index, threading.RLock()):
-            try:
-                drop = self._drops.get(index)
-                return self._drops.setdefault(index, self._make(index)) if drop is None else drop
-            finally:
-                self._making.pop(index, None)
-
-    def _make(self, index: int) -> Drop:
-        drop = self.prepared.classes[self.prepared.class_of[index]](self, index)
-        drop.initialize()
-        return drop
+    def _construct(self, index: int) -> Drop:
+        return self.prepared.classes[self.prepared.class_of[index]](self, index)
 
     # What drops ask (drops.base.Site)
 
@@ -367,7 +360,7 @@ class Session:
             app = self._app(index)
             app.data_written(uid, data)
         except BaseException as error:  # noqa: BLE001  the boundary to user code; the writer is not to blame
-            kept = self._drops.get(index)
+            kept = self._objects.find(index)
             self.failed(index, error)
             if isinstance(kept, AppDrop):
                 self._cancel_app(kept)
@@ -377,7 +370,7 @@ class Session:
         else:
             # Who ends an app first writes its state and then cancels what it finds; this one may have come later.
             if self.flow.execution[index] in _CUT_OFF:
-                self._drops.pop(index, None)
+                self._objects.forget(index)
                 self._cancel_app(app)
         finally:
             listen(writer)
