@@ -6,10 +6,9 @@ from typing import NewType
 
 from penstock.errors import SessionIdInvalid
 
-__all__ = ["DropUid", "SessionId", "parse_session_id"]
+__all__ = ["SessionId", "parse_session_id"]
 
 SessionId = NewType("SessionId", str)
-DropUid = NewType("DropUid", str)
 
 _SESSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,127}")
 

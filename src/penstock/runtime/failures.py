@@ -11,7 +11,7 @@ import msgspec
 from penstock.config import Settings
 from penstock.runtime.folder import Folder, encodable
 
-__all__ = ["Failure", "Failures", "InputState"]
+__all__ = ["Failure", "Failures", "InputState", "in_a_line"]
 
 
 _SHORT = 500
@@ -87,6 +87,11 @@ class Failures:
         if not in_full:
             failure = Failure(failure.uid, failure.error, failure.message[:_SHORT])
         self._folder.append("errors.jsonl", failure)
+
+
+def in_a_line(error: BaseException) -> str:
+    """Return class and text of an error, also of one whose own text cannot be made."""
+    return f"{type(error).__name__}: {_message(error)}"
 
 
 def _users_part(error: BaseException) -> TracebackType | None:

@@ -61,6 +61,6 @@ for _home, _modules in _APPS.items():
                 ALIASES[f"{_prefix}.{_old}"] = f"penstock.apps.{_module}:{_new or _old}"
 
 # The bare bases: an app that does nothing but pass on that its inputs have ended.
-_BASES = "app_base.BarrierAppDROP app_base.InputFiredAppDROP app_base.AppDROP simple.DALiuGEApp simple.NullBarrierApp"
+_BASES = "app_base.BarrierAppDROP app_base.InputFiredAppDROP app_base.AppDROP simple.DALiuGEApp"
 for _name in (*(f"dlg.apps.{_base}" for _base in _BASES.split()), "dlg.drop.BarrierAppDROP"):
     ALIASES[_name] = "penstock.apps.basic:NullBarrierApp"

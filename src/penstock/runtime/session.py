@@ -27,7 +27,7 @@ from penstock.graph import analyse
 from penstock.ids import SessionId
 from penstock.runtime.build import Prepared
 from penstock.runtime.capture import capturing, listen
-from penstock.runtime.failures import Failures, InputState
+from penstock.runtime.failures import Failures, InputState, in_a_line
 from penstock.runtime.folder import Folder, encodable
 from penstock.runtime.linking import linked
 from penstock.runtime.logbook import Logbook
@@ -174,7 +174,7 @@ class Session:
             try:
                 drop.release()
             except Exception as error:  # noqa: BLE001  the boundary to user code; the data is given up anyway
-                self._logbook.write(drop.uid, "penstock", f"release failed: {error!r}\n")
+                self._logbook.write(drop.uid, "penstock", f"release failed: {in_a_line(error)}\n")
 
     @property
     def abandoned(self) -> int:
@@ -195,20 +195,20 @@ class Session:
         listen(_Ear(self, slot))
 
     def execute(self, index: int, slot: Slot) -> Delay | Settled | None:
+        outcome: Delay | Settled | None = None
         make = self._makers[self.prepared.class_of[index]]
         if make is not None:  # the common path: nothing special about this class or any drop of it
             make(self, index).run()
         elif not self.flow.is_app(index):
             self._data(index).settle()
-            return SETTLED
+            outcome = SETTLED
         else:
-            delay = self._execute_special(index, slot)
-            if delay is not None:
-                return delay
+            outcome = self._execute_special(index, slot)
         if slot.noisy:
             slot.noisy = False
-            self._logbook.close_page(self.uid(index))
-        return None
+            if not isinstance(outcome, Delay):
+                self._logbook.close_page(self.uid(index))
+        return outcome
 
     def _execute_special(self, index: int, slot: Slot) -> Delay | None:
         is_new = index not in self._objects  # else it waited on a timer, or has taken pieces of a stream
@@ -237,7 +237,9 @@ class Session:
             except Exception as error:  # the boundary to user code; the last error goes on to the runner
                 if attempt == tries or app.exec_status != AppState.RUNNING:
                     raise
-                self._logbook.write(app.uid, "penstock", f"try {attempt} of {tries} failed: {error!r}\n")
+                self._logbook.write(
+                    app.uid, "penstock", f"try {attempt} of {tries} failed: {in_a_line(error)}\n"
+                )
                 for output in app.outputs:
                     if len(output.producers) == 1:
                         output.discard()
@@ -282,7 +284,7 @@ class Session:
         try:
             app.cancel()
         except Exception as error:  # noqa: BLE001  the boundary to user code; the app is given up anyway
-            self._logbook.write(app.uid, "penstock", f"cancel failed: {error!r}\n")
+            self._logbook.write(app.uid, "penstock", f"cancel failed: {in_a_line(error)}\n")
 
     def _describe_inputs(self, index: int) -> list[InputState]:
         rows = self.prepared.wiring.before[index][: self._settings.inputs_told]

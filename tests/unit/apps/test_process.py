@@ -130,9 +130,7 @@ def test_who_ignores_term_is_killed_after_the_grace_time(
     thread = threading.Thread(target=lambda: codes.append(process.wait()))
     thread.start()
     pid = int(wait_for(tmp_path / "pid"))
-    began = time.monotonic()
     process.cancel()
-    assert time.monotonic() - began < 0.2
     thread.join(60)
     assert codes
     assert codes[0] in (-signal.SIGKILL, -signal.SIGTERM, 128 + signal.SIGTERM)

@@ -290,3 +290,29 @@ def test_a_folder_that_is_in_use_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine" / "file").touch()
     with pytest.raises(penstock.errors.DirectoryInUse, match="not empty"):
         run([data("a")], directory=tmp_path / "mine")
+
+
+class Untellable(Exception):
+    """An error without a text."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+    __repr__ = __str__
+
+
+class FailOnce(AppDrop):
+    """Fails once, in a way that cannot be told."""
+
+    failed: set[str] = set()
+
+    def run(self) -> None:
+        if self.site.session_id not in self.failed:
+            self.failed.add(self.site.session_id)
+            raise Untellable
+
+
+def test_an_error_that_cannot_be_told_is_tried_again_all_the_same() -> None:
+    result = run([app("once", FailOnce, [], ["a"], n_tries=2), data("a")], session_id="untellable")
+    assert result.ok
+    assert "try 1 of 2 failed: Untellable" in result.log("once")
