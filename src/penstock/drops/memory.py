@@ -30,7 +30,7 @@ class MemoryDrop(DataDrop):
     content_keys: ClassVar[tuple[str, ...]] = ("pydata",)
     scheme: ClassVar[str] = "mem"
 
-    expireAfterUse = Parameter(bool, True, "free the memory when the last consumer has ended")  # noqa: N815
+    expireAfterUse = Parameter(bool, True, "free the memory when the last consumer has ended (not done yet)")  # noqa: N815
 
     def __init__(self, site: Site, index: int) -> None:
         super().__init__(site, index)

@@ -9,7 +9,7 @@ Rules:
     replacement is not looked at again.
  4. Generated names are unique within a session and safe in a shell, whatever the uid holds.
 
-Source: chapter B1 of the graph specification, and `engine/data/path_builder.py` of the ancestor, observed.
+Source: `engine/data/path_builder.py` of the ancestor, observed.
 """
 
 import hashlib

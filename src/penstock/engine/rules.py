@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rules of failing and skipping, as functions of counts.
 
-Source: graph specification B4, rules 1 to 6 and its decisions where the ancestor loses results.
+Source: the ancestor's rules, but for the places where it loses results (see ARCHITECTURE.md, last chapter).
 """
 
 from enum import Enum

@@ -22,6 +22,19 @@ LinkText = str | dict[str, str | None]
 _Number = int | float | str | bool | None  # numbers come as text too; `rules.py` reads them
 
 
+_KEYS = {
+    "category_type": "categoryType",
+    "streaming_consumers": "streamingConsumers",
+    "streaming_inputs": "streamingInputs",
+    "expire_after_use": "expireAfterUse",
+    "expected_size": "expectedSize",
+    "execution_mode": "executionMode",
+    "application_args": "applicationArgs",
+    "component_params": "componentParams",
+}
+"""Attributes here whose key in a graph is another word."""
+
+
 class RuleArgument(msgspec.Struct, frozen=True, gc=False):
     """A rule as a described argument: only its value counts."""
 
@@ -35,11 +48,7 @@ class DescribedRules(
     msgspec.Struct,
     frozen=True,
     gc=False,
-    rename={
-        "expire_after_use": "expireAfterUse",
-        "expected_size": "expectedSize",
-        "execution_mode": "executionMode",
-    }.get,
+    rename=_KEYS.get,
 ):
     """The rules among a drop's described arguments, named as in `DropSpec`; all others are passed over."""
 
@@ -62,16 +71,7 @@ class DropSpec(
     frozen=True,
     gc=False,
     kw_only=True,
-    rename={
-        "category_type": "categoryType",
-        "streaming_consumers": "streamingConsumers",
-        "streaming_inputs": "streamingInputs",
-        "expire_after_use": "expireAfterUse",
-        "expected_size": "expectedSize",
-        "execution_mode": "executionMode",
-        "application_args": "applicationArgs",
-        "component_params": "componentParams",
-    }.get,
+    rename=_KEYS.get,
 ):
     """What the engine needs of one drop. Field names are ours, keys the ecosystem's of today.
 
