@@ -102,7 +102,7 @@ def logs(options: Namespace) -> int:
         uids = _uids(folder, past)
         found = _find(options.drop, uids)
         if len(found) != 1:
-            _tell_not_found(options.drop, found, uids)
+            _tell_not_found(options.drop, found, uids, has_ended=past.drops is not None)
             return _BAD
         uid = found[0]
     told = _print(_pieces(folder, uid), headings=uid is None)
@@ -129,10 +129,14 @@ def _find(word: str, uids: Collection[str]) -> list[str]:
     return [uid for uid in uids if uid.startswith(word) or uid.endswith(word)] if word else []
 
 
-def _tell_not_found(word: str, found: list[str], uids: Collection[str]) -> None:
+def _tell_not_found(word: str, found: list[str], uids: Collection[str], *, has_ended: bool) -> None:
     if found:
         some = "".join(f"  {plain(uid)}\n" for uid in found[:_MOST_DROPS])
         sys.stderr.write(f"penstock: {len(found)} drops begin or end with {plain(word)!r}:\n{some}")
+        return
+    if not has_ended and not did_you_mean(word, uids):
+        why = "the run has not come to its end, so only drops that printed or failed are known"
+        sys.stderr.write(f"penstock: nothing is known of a drop {plain(word)!r}; {why}\n")
         return
     hint = plain(did_you_mean(word, uids)) or "penstock show lists the drops"
     sys.stderr.write(f"penstock: this run has no drop {plain(word)!r}; {hint}\n")
