@@ -3,7 +3,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 __all__ = ["RESERVED", "Settings", "child_environment"]
@@ -12,12 +12,16 @@ RESERVED = ".penstock"
 """The part of a session's folder that is the session's own; no drop may live in it."""
 
 
+def _half_of_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
 @dataclass(frozen=True)
 class Settings:
     """What a session on this node may use.
 
     Attributes:
-        workers: slots, the number of apps that run at once.
+        workers: the number of apps that run at once: on threads, and as many in worker processes.
         batch_s: work that a slot takes at once, measured; seconds.
         watch_s: how long a slot may sit on others' work before it is taken away; seconds.
         close_s: how long closing waits for slots and killed commands; seconds.
@@ -26,6 +30,10 @@ class Settings:
         failures_kept: failures kept with traceback and inputs; later ones keep class and message.
         message_bytes: longest message or traceback kept.
         inputs_told: most inputs listed with a failure.
+        retry_s: pause before the second try of an app; doubled for each further one; seconds.
+        retry_most_s: the longest pause between two tries; seconds.
+        grace_s: how long a worker process that shall end may take before it is killed; seconds.
+        shared_bytes: budget of the memory that workers share; beyond it data goes to the session's folder.
     """
 
     workers: int = max(8, os.cpu_count() or 1)
@@ -37,6 +45,10 @@ class Settings:
     failures_kept: int = 1000
     message_bytes: int = 20_000
     inputs_told: int = 20
+    retry_s: float = 0.1
+    retry_most_s: float = 30.0
+    grace_s: float = 2.0
+    shared_bytes: int = field(default_factory=_half_of_memory)
 
 
 def child_environment(session_id: str) -> Mapping[str, str]:

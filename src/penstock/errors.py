@@ -7,6 +7,11 @@
     +-- SessionNotFound           nothing is known under that id or folder
     +-- DirectoryInUse            a session folder that is not absent or empty
     +-- IllegalTransition         an event that the state table does not list
+    +-- ArenaFull                 no room for a block in memory or on disk
+    +-- BlockUnknown              a block of shared memory that nobody has, or not at that place
+    +-- SerializationError        a value that cannot be sent to another process, or not read there
+    +-- PayloadInvalid            bytes that are no message of this version
+    +-- PoolBroken                worker processes cannot be started, or the pool is closed
     +-- DropError                 something about one drop; carries its uid
         +-- ParameterInvalid      a declared parameter that cannot be converted
         +-- ClassNotFound         a class or function that cannot be imported
@@ -21,6 +26,7 @@
         +-- DownloadFailed        a URL that could not be fetched, or not whole
         +-- StreamFailed          a streaming link that cannot be made or taken
         +-- StorageFailed         a file or folder that the system will not make, write or remove
+        +-- WorkerDied            an app whose worker process ended, with how it ended
 
 Messages are built here from the fields, say where and what to do, and hold no secrets.
 """
@@ -29,6 +35,8 @@ from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
 __all__ = [
+    "ArenaFull",
+    "BlockUnknown",
     "ClassNotFound",
     "CommandFailed",
     "DirectoryInUse",
@@ -42,13 +50,17 @@ __all__ = [
     "IllegalTransition",
     "ParameterInvalid",
     "PathInvalid",
+    "PayloadInvalid",
     "PenstockError",
+    "PoolBroken",
     "PortMissing",
+    "SerializationError",
     "SessionIdInvalid",
     "SessionNotFound",
     "StorageFailed",
     "StreamFailed",
     "TimeLimitExceeded",
+    "WorkerDied",
 ]
 
 
@@ -131,6 +143,75 @@ class IllegalTransition(PenstockError):
         self.event = event
         self.subject = subject
         super().__init__(f"{subject + ': ' if subject else ''}{event} is not possible in state {state}")
+
+
+class ArenaFull(PenstockError):
+    """No room for a block of shared memory: the budget is used up, or the system gives no more.
+
+    Attributes:
+        size_bytes: what was asked for.
+        used_bytes: how much of the budget is in use; of a child process, which does not know, 0.
+        budget_bytes: how much memory blocks may take up in all; of a child process 0.
+    """
+
+    code = "arena-full"
+    status = 507
+
+    def __init__(self, size_bytes: int, used_bytes: int, budget_bytes: int, reason: str = "") -> None:
+        self.size_bytes = size_bytes
+        self.used_bytes = used_bytes
+        self.budget_bytes = budget_bytes
+        self.reason = reason
+        cause = (
+            reason or f"{used_bytes} of the {budget_bytes} bytes that data may take up in memory are in use"
+        )
+        super().__init__(
+            f"no room for {size_bytes} bytes: {cause}; raise the memory budget, name a folder with free space "
+            "to spill to, or have fewer results wait at a time"
+        )
+
+
+class BlockUnknown(PenstockError):
+    """A block of shared memory that nobody has, that is free already, or that is not at the place named."""
+
+    code = "block-unknown"
+    status = 404
+
+    def __init__(self, segment: int, offset: int, size_bytes: int, reason: str) -> None:
+        self.segment = segment
+        self.offset = offset
+        self.size_bytes = size_bytes
+        self.reason = reason
+        super().__init__(f"block of {size_bytes} bytes at {offset} in segment {segment}: {reason}")
+
+
+class SerializationError(PenstockError):
+    """A value that cannot be sent to another process, or that cannot be read there.
+
+    Attributes:
+        path: which part of the value it is, written as Python would reach it: `value['models'][3].handle`.
+    """
+
+    code = "serialization-error"
+    status = 400
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(f"{path}: {reason}")
+
+
+class PayloadInvalid(PenstockError):
+    """Bytes that are no message of the version that this process reads."""
+
+    code = "payload-invalid"
+    status = 400
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(
+            f"not a message that can be read here: {reason}; have both ends run the same version"
+        )
 
 
 class DropError(PenstockError):
@@ -272,3 +353,33 @@ class StorageFailed(DropError):
     def __init__(self, uid: str, path: str, reason: str) -> None:
         super().__init__(uid, f"{path}: {reason}")
         self.path = path
+
+
+class WorkerDied(DropError):
+    """The worker process of an app ended while it ran.
+
+    Args:
+        uid: of the app.
+        cause: how it ended, see `ended_by`.
+        deaths: how often; more than once where the app was run again.
+    """
+
+    code = "worker-died"
+
+    def __init__(self, uid: str, cause: str, deaths: int = 1) -> None:
+        self.cause = cause
+        self.deaths = deaths
+        times = f" {deaths} times" if deaths > 1 else ""
+        remedy = "look at its log, and run it with isolation thread under a debugger to see where"
+        super().__init__(uid, f"its worker process {cause}{times}; {remedy}")
+
+
+class PoolBroken(PenstockError):
+    """A pool of worker processes cannot go on."""
+
+    code = "pool-broken"
+    status = 503
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"the worker processes cannot be used: {reason}")

@@ -22,7 +22,9 @@ from penstock import AppDrop
 
 
 def tell(word):
-    os.write(int(os.environ["TEST_PIPE"]), word)
+    pipe = os.open(os.environ["TEST_PIPE"], os.O_WRONLY)
+    os.write(pipe, word)
+    os.close(pipe)
 
 
 class Failing(AppDrop):

@@ -64,7 +64,7 @@ def test_a_failing_graph_ends_with_1_and_says_what_why_with_what_and_where() -> 
     for piece in (
         "bad",
         "ValueError: niter must be positive, got -1",
-        "user_apps.py:18 in run",
+        "user_apps.py:20 in run",
         "source  completed, 9 B",
         "3 drops downstream",
         "penstock logs f bad",
@@ -182,12 +182,24 @@ def test_a_bad_session_id_ends_with_2() -> None:
 
 
 def test_nothing_that_user_code_prints_reaches_stdout_under_json() -> None:
-    done = penstock("run", write("noisy.json", app("a", "user_apps.Noisy")), "--json", "--session", "n")
+    graph = write("noisy.json", app("a", "user_apps.Noisy"))
+    done = penstock("run", graph, "--json", "--session", "n", "--isolation", "thread")
     assert done.code == 0
     assert done.json["status"] == "FINISHED"
     for piece in ("from a thread", "past all of Python", "from a child"):
         assert piece in done.err
     assert "from the slot" in penstock("logs", "n", "a").out
+
+
+def test_all_that_user_code_prints_in_a_worker_is_in_its_log() -> None:
+    graph = write("noisy.json", app("a", "user_apps.Noisy"))
+    done = penstock("run", graph, "--json", "--session", "n")
+    assert done.code == 0
+    assert done.json["status"] == "FINISHED"
+    log = penstock("logs", "n", "a").out
+    for piece in ("from the slot", "from a thread", "past all of Python", "from a child"):
+        assert piece in log
+        assert piece not in done.err
 
 
 def test_a_timeout_cancels_and_ends_with_124() -> None:

@@ -32,16 +32,16 @@ T = TypeVar("T")
 @contextmanager
 def started(*arguments: str | Path) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
     """Start a command; yield it with the reading end of the pipe to which user components tell."""
-    reading, writing = os.pipe()
+    path = Path.cwd() / "told"
+    os.mkfifo(path)
+    reading = os.open(path, os.O_RDWR)
     process = subprocess.Popen(
         words(*arguments),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
-        env=environment(Path.cwd(), TEST_PIPE=str(writing)),
-        pass_fds=[writing],
+        env=environment(Path.cwd(), TEST_PIPE=str(path)),
     )
-    os.close(writing)
     try:
         yield process, reading
     finally:
@@ -83,8 +83,9 @@ def endless(cls: str = "Endless") -> Path:
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
-def test_a_signal_cancels_the_run_and_writes_what_is_known(number: int, code: int) -> None:
-    with started("run", endless(), "--session", "cut", "--json") as (process, pipe):
+@pytest.mark.parametrize("isolation", ["thread", "process"])
+def test_a_signal_cancels_the_run_and_writes_what_is_known(number: int, code: int, isolation: str) -> None:
+    with started("run", endless(), "--session", "cut", "--json", "--isolation", isolation) as (process, pipe):
         assert heard(pipe) == b"r"
         process.send_signal(number)
         out, err = process.communicate(timeout=TIMEOUT_S)
@@ -111,8 +112,9 @@ def test_an_interrupted_run_tells_people_so() -> None:
     assert b"once more to leave at once" in err
 
 
-def test_a_second_interrupt_leaves_at_once() -> None:
-    with started("run", endless("Stubborn"), "--session", "cut") as (process, pipe):
+@pytest.mark.parametrize("isolation", ["thread", "process"])
+def test_a_second_interrupt_leaves_at_once(isolation: str) -> None:
+    with started("run", endless("Stubborn"), "--session", "cut", "--isolation", isolation) as (process, pipe):
         assert heard(pipe) == b"r"
         process.send_signal(signal.SIGINT)
         assert heard(pipe) == b"c"  # now the first one hangs in a cancel that never returns

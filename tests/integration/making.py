@@ -12,6 +12,8 @@ from penstock.drops.base import Drop
 from penstock.drops.file import FileDrop
 from penstock.drops.memory import MemoryDrop
 from penstock.drops.null import EndDrop, NullDrop
+from penstock.runtime import result
+from penstock.runtime.session import Session
 
 HANG_S = 60.0
 """How long anything in these tests may take before it counts as hanging."""
@@ -58,8 +60,16 @@ def _name(cls: type[Drop] | str) -> str:
 
 
 def run(graph: Graph, **options: Any) -> penstock.RunResult:
+    """Run a graph on threads unless told otherwise: most apps here share gates with their test."""
     options.setdefault("timeout_s", HANG_S)
+    options.setdefault("isolation", "thread")
     return penstock.run(graph, **options)
+
+
+def new_session(graph: Any, **options: Any) -> Session:
+    """Make a session whose apps run on threads unless told otherwise."""
+    options.setdefault("isolation", "thread")
+    return result.new_session(graph, **options)
 
 
 def codes(result: penstock.RunResult) -> dict[str, tuple[int, int | None]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock.runtime.result import finish, new_session
+from penstock.runtime.result import finish
 from tests.conftest import PROVE
 
 from .making import (
@@ -30,6 +30,7 @@ from .making import (
     end,
     file,
     gates,
+    new_session,
     null,
     run,
     shell,

@@ -13,7 +13,6 @@ import pytest
 import penstock
 from penstock import AppDrop
 from penstock.errors import GraphInvalid
-from penstock.runtime.result import new_session
 from tests.conftest import PROVE
 
 from .making import (
@@ -33,6 +32,7 @@ from .making import (
     file,
     gates,
     in_threads,
+    new_session,
     null,
     run,
     shell,

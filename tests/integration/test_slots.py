@@ -17,7 +17,7 @@ from penstock import AppDrop
 from penstock.drops.memory import MemoryDrop
 from penstock.errors import DropNotWritable
 from penstock.runtime import slot as slot_module
-from penstock.runtime.result import finish, new_session
+from penstock.runtime.result import finish
 from penstock.runtime.session import Session
 from tests.conftest import PROVE
 
@@ -44,6 +44,7 @@ from .making import (
     file,
     gates,
     in_threads,
+    new_session,
     null,
     run,
     shell,

@@ -20,7 +20,7 @@ sys.path.insert(0, {root!r})
 import penstock, tests.integration.test_storage
 resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, resource.RLIM_INFINITY))
 graph = json.loads({graph!r})
-result = penstock.run(graph, timeout_s=30, directory="run")
+result = penstock.run(graph, timeout_s=30, directory="run", isolation="thread")
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 states = {{uid: int(state) for uid, (state, _) in result.states.items()}}
 errors = [[error.uid, error.error, error.message] for error in result.errors]

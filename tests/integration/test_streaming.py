@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from penstock import AppDrop
-from penstock.runtime.result import finish, new_session
+from penstock.runtime.result import finish
 from tests.conftest import PROVE
 
 from .making import (
@@ -28,6 +28,7 @@ from .making import (
     data,
     file,
     gates,
+    new_session,
     run,
 )
 

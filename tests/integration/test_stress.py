@@ -17,7 +17,7 @@ import pytest
 import penstock
 from penstock import AppDrop
 from penstock.errors import DropNotWritable
-from penstock.runtime.result import finish, new_session
+from penstock.runtime.result import finish
 from tests.conftest import PROVE
 
 from .making import (
@@ -34,6 +34,7 @@ from .making import (
     end,
     file,
     in_threads,
+    new_session,
 )
 
 SESSIONS = 6000 if PROVE else 250
@@ -237,7 +238,9 @@ def check(plan: Plan, result: penstock.RunResult) -> None:
 
 def attempt(seed: int, **options: Any) -> None:
     plan = Plan(seed, size=5 + seed % 60, **options)
-    result = penstock.run(plan.graph, workers=1 + seed % 16, session_id=f"stress-{seed}", timeout_s=HANG_S)
+    result = penstock.run(
+        plan.graph, isolation="thread", workers=1 + seed % 16, session_id=f"stress-{seed}", timeout_s=HANG_S
+    )
     try:
         check(plan, result)
     except AssertionError:
@@ -309,7 +312,9 @@ def test_random_sessions_with_an_end_drop_are_consistent() -> None:
         plan = Plan(seed, size=50)
         last = plan._data[len(plan._data) // 2]
         graph = [*plan.graph, app("to the end", Act, [last], ["end"], act="nap"), end("end")]
-        result = penstock.run(graph, workers=1 + seed % 8, session_id=f"end-{seed}", timeout_s=HANG_S)
+        result = penstock.run(
+            graph, isolation="thread", workers=1 + seed % 8, session_id=f"end-{seed}", timeout_s=HANG_S
+        )
         Act.runs.pop(result.session_id, None)
         states = codes(result)
         assert result.status == ("FAILED" if ERROR in {state for state, _ in states.values()} else "FINISHED")

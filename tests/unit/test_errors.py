@@ -40,6 +40,12 @@ SAMPLES: list[PenstockError] = [
     errors.DownloadFailed("d", "http://x", "404"),
     errors.StreamFailed("d", "no listener"),
     errors.StorageFailed("d", "/x", "disk full"),
+    errors.WorkerDied("d", "was killed by SIGSEGV", 3),
+    errors.PoolBroken("it is closed"),
+    errors.ArenaFull(1, 2, 3),
+    errors.BlockUnknown(1, 4096, 8, "gone"),
+    errors.SerializationError("value[0]", "cannot pickle"),
+    errors.PayloadInvalid("no version"),
 ]
 
 

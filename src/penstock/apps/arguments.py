@@ -91,13 +91,18 @@ def argument_value(app: AppDrop, argument: Argument) -> Any:  # Any: JSON as the
     value = app.fields.get(argument.name, argument.value)
     if not is_given(value):
         value = argument.value
+    if not isinstance(value, str):
+        return value
     return typed(app.uid, argument.name, expand(value, app.site.environment), argument.type)
 
 
 def numbered_values(app: AppDrop) -> dict[str, Any]:  # Any: whatever the text spells
     """Return the arguments in the oldest spelling: fields Arg01, Arg02 ... that hold "name=value"."""
     values: dict[str, Any] = {}
-    for key in sorted({*app.fields, *app.arguments}):
+    keys = (*app.fields, *app.arguments)
+    if "\nArg" not in "\n".join(("", *keys)):  # one look at all, because most graphs have none
+        return values
+    for key in sorted({*keys}):
         if _NUMBERED.fullmatch(key) and isinstance(text := app.field(key), str):
             name, equals, value = text.partition("=")
             if equals and name.strip():
@@ -112,6 +117,8 @@ def mapping_field(app: AppDrop, name: str) -> dict[str, Any]:  # Any: JSON as th
         ParameterInvalid: it is something else.
     """
     value = app.field(name)
+    if value is None:
+        return {}
     if isinstance(value, str):
         value = literal(value) if value.strip() else None
     if not is_given(value):
@@ -128,6 +135,8 @@ def default_values(app: AppDrop, parameters: list[str]) -> dict[str, Any]:  # An
     be base64 of a dill pickle.
     """
     defaults = mapping_field(app, "func_defaults")
+    if not defaults:
+        return defaults
     if isinstance(kwargs := defaults.get("kwargs"), Mapping) and set(defaults) <= {"kwargs", "args"}:
         positional = zip(parameters, defaults.get("args") or (), strict=False)
         defaults = {**dict(positional), **kwargs}

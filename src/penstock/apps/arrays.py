@@ -39,6 +39,8 @@ class RandomArrayApp(AppDrop):
     `size`, `low` and `high` may come through ports. Floats are `(random + low) * high`, as graphs expect.
     """
 
+    isolation = "thread"
+
     libraries: ClassVar[tuple[str, ...]] = ("numpy",)
 
     integer = Parameter(boolean, True, "whole numbers instead of floats")
@@ -137,6 +139,8 @@ def _axes(value: Any) -> Axes:  # Any: JSON as the graph's author wrote it
 class GenericNpyGatherApp(AppDrop):
     """Join npy arrays into one: add, multiply, maximum, minimum; or sum, prod, max, min each one first."""
 
+    isolation = "thread"
+
     libraries: ClassVar[tuple[str, ...]] = ("numpy",)
 
     function = Parameter(str, "sum", "sum, prod, max, min, add, multiply, maximum or minimum")
@@ -173,6 +177,8 @@ class GenericNpyGatherApp(AppDrop):
 
 class GenericNpyScatterApp(AppDrop):
     """Split each npy input into `num_of_copies` parts, one per output, along `scatter_axes`."""
+
+    isolation = "thread"
 
     libraries: ClassVar[tuple[str, ...]] = ("numpy",)
 

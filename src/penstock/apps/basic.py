@@ -4,7 +4,7 @@
     CopyApp, SleepApp, SleepAndCopyApp, NullBarrierApp, HelloWorldApp, CrcApp, CrcStreamApp,
     ListAppendThrashingApp
 
-Those marked `trusted` run no user code and unpickle nothing but plain values.
+Those with isolation `thread` run no user code and unpickle nothing but plain values.
 """
 
 import logging
@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 class NullBarrierApp(AppDrop):
     """Wait for all inputs and do nothing."""
 
-    trusted = True
+    isolation = "thread"
 
 
 def copy_all(sources: Iterable[DataDrop], targets: Iterable[DataDrop], bufsize: int = CHUNK_BYTES) -> None:
@@ -83,7 +83,7 @@ def _copy_content(source: DataDrop, targets: tuple[DataDrop, ...], bufsize: int)
 class CopyApp(AppDrop):
     """Copy all inputs, in the order of the graph, into each output."""
 
-    trusted = True
+    isolation = "thread"
 
     bufsize = Parameter(int, CHUNK_BYTES, "bytes per read")
 
@@ -99,7 +99,7 @@ class SleepApp(AppDrop):
     """
 
     delayed = True
-    trusted = True
+    isolation = "thread"
 
     @classmethod
     def check(cls, uid: str, fields: Mapping[str, Any]) -> None:  # Any: the drop's JSON
@@ -127,6 +127,8 @@ class SleepAndCopyApp(SleepApp):
 
 class HelloWorldApp(AppDrop):
     """Write a greeting to all outputs: of `greet`, or of the first item of the single input."""
+
+    isolation = "thread"
 
     greet = Parameter(str, "World", "whom to greet when there is no input")
 
@@ -161,7 +163,7 @@ def _crc_extend() -> Callable[[int, bytes], int]:
 class CrcApp(AppDrop):
     """Write the checksum of the single input, as decimal text, to the outputs."""
 
-    trusted = True
+    isolation = "thread"
 
     def run(self) -> None:
         self.need(inputs=1, outputs=1)
@@ -176,7 +178,7 @@ class CrcApp(AppDrop):
 class CrcStreamApp(AppDrop):
     """Compute the checksum of a streaming input while it is written; at its end write it as decimal text."""
 
-    trusted = True
+    isolation = "thread"
 
     def initialize(self) -> None:
         self._crc = 0

@@ -11,11 +11,11 @@ Rule 4: an output port whose encoding is `path` and whose name is an argument gi
 Rule 5: an argument that is described but empty, and has no default, is None, as the ecosystem's graphs
         expect; one that nobody describes is an error.
 Rule 6: events (null drops, ports of type Event) and inputs that were skipped or failed carry no value.
+Rule 7: an app of whose arguments the graph says nothing but links takes a short way (`_is_bare`) that leaves out
+        what would find nothing. `tests/unit/apps/test_quick_calls.py` compares the two.
 """
 
-import inspect
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,7 @@ from penstock.apps.arguments import (
 )
 from penstock.apps.inputs import load_port, readable_links
 from penstock.apps.settings import APP_SETTINGS, GRAPH_KEYS
+from penstock.apps.signatures import Parameters, parameters_of
 from penstock.drops.app import AppDrop
 from penstock.drops.base import Linked
 from penstock.drops.encodings import DEFAULT_ENCODING
@@ -35,27 +36,22 @@ from penstock.errors import ParameterInvalid
 
 __all__ = ["Call", "build_call", "described_encoding", "encoding_of"]
 
-_NAMED = (
-    inspect.Parameter.POSITIONAL_ONLY,
-    inspect.Parameter.POSITIONAL_OR_KEYWORD,
-    inspect.Parameter.KEYWORD_ONLY,
-)
-_VAR_POSITIONAL, _VAR_KEYWORD = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
 
-
-@dataclass
+@dataclass(slots=True)
 class Call:
     """One call of a function: what it gets, and which outputs it writes by itself.
 
     Attributes:
         named: the arguments by name, in the order of the signature; surplus ones behind them.
         written: indexes of output drops whose paths the function got.
+        outputs: the outputs of the app, with those that the function writes.
     """
 
     args: tuple[Any, ...] = ()  # Any here and below: users' values
     kwargs: dict[str, Any] = field(default_factory=dict)
     named: dict[str, Any] = field(default_factory=dict)
     written: set[int] = field(default_factory=set)
+    outputs: tuple[Linked, ...] = ()
 
 
 def encoding_of(app: AppDrop, port: str, parser: str) -> str:
@@ -65,7 +61,10 @@ def encoding_of(app: AppDrop, port: str, parser: str) -> str:
 
 def described_encoding(app: AppDrop, port: str, parser: str) -> str | None:
     """Return the encoding that the graph gives a port, or in an old field all ports; None if it gives none."""
-    argument = app.arguments.get(port)
+    arguments, fields = app.arguments, app.fields
+    if not arguments and parser not in fields and "pickle" not in fields:
+        return None
+    argument = arguments.get(port)
     if argument is not None and argument.encoding:
         return argument.encoding
     described = app.field(parser)
@@ -84,42 +83,68 @@ def build_call(app: AppDrop, function: Callable[..., Any]) -> Call:
         ParameterInvalid: an argument has no value, or one that cannot be of its type.
         EncodingFailed: a port's content is not in the port's encoding.
     """
-    try:
-        signature = inspect.signature(function)
-    except (ValueError, TypeError):  # functions written in C may not tell
+    parameters = parameters_of(function)
+    if parameters is None:
         return _unsigned_call(app)
-    names = [name for name, parameter in signature.parameters.items() if parameter.kind in _NAMED]
+    names = parameters.names
     call = Call()
-    ports, surplus = _port_values(app, names)
-    values = {
-        **default_values(app, names),
-        **_described_values(app, names),
-        **ports,
-        **_paths(app, names, call),
-    }
-    arguments: dict[str, Any] = {}
-    for name, parameter in signature.parameters.items():
-        if parameter.kind in _NAMED:
-            arguments[name] = _value(app, function, parameter, values)
-    call.named = dict(arguments)
-    _add_surplus(app, signature, arguments, surplus)
-    bound = inspect.BoundArguments(signature, OrderedDict(arguments))
-    call.args, call.kwargs = bound.args, dict(bound.kwargs)
-    call.named.update(call.kwargs)
+    if _is_bare(app, names):
+        ports, surplus = _port_values(app, names, readable_links(app), ())
+        _fill(call, app, function, parameters, {**ports, **_paths(app, names, call)}, surplus)
+        return call
+    numbered = numbered_values(app)
+    links = _carriers(app)
+    described = _described_values(app, names, numbered)
+    ports, surplus = _port_values(app, names, links, described)
+    values = {**default_values(app, list(names)), **described, **ports, **_paths(app, names, call)}
+    surplus = _surplus(app, parameters, numbered, surplus)
+    _fill(call, app, function, parameters, values, surplus)
     return call
 
 
-def _value(app: AppDrop, function: Any, parameter: inspect.Parameter, values: Mapping[str, Any]) -> Any:
-    if parameter.name in values:
-        return values[parameter.name]
-    if parameter.default is not inspect.Parameter.empty:
-        return parameter.default
-    if parameter.name in app.arguments:
+_SILENT = (GRAPH_KEYS - {"applicationArgs", "componentParams"}) | {
+    "appclass",
+    "execution_time",
+    "func_code",
+    "func_name",
+    "num_cpus",
+}
+"""Keys that say nothing of arguments, unless an argument has the name of a setting."""
+
+
+def _is_bare(app: AppDrop, names: Sequence[str]) -> bool:
+    """Whether the graph says of the app's arguments nothing but what is linked where."""
+    return _SILENT.issuperset(app.fields) and APP_SETTINGS.isdisjoint(names)
+
+
+def _fill(
+    call: Call,
+    app: AppDrop,
+    function: Callable[..., Any],
+    parameters: Parameters,
+    values: Mapping[str, Any],
+    surplus: list[tuple[str, Any]],
+) -> None:
+    """Put together `call` from the values of arguments by name, and what the signature does not name."""
+    named = call.named
+    for name in parameters.names:
+        named[name] = values[name] if name in values else _unlinked(app, function, name, parameters.defaults)
+    positional, keyword = _surplus_values(app, parameters, surplus) if surplus else ((), {})
+    call.args = (*[named[name] for name in parameters.positional], *positional)
+    if parameters.keyword or keyword:
+        call.kwargs = {**{name: named[name] for name in parameters.keyword}, **keyword}
+        named.update(call.kwargs)
+
+
+def _unlinked(app: AppDrop, function: Any, name: str, defaults: Mapping[str, Any]) -> Any:
+    if name in defaults:
+        return defaults[name]
+    if name in app.arguments:
         return None
     linked = ", ".join(sorted({link.port or link.drop.uid for link in app.input_links})) or "none"
     raise ParameterInvalid(
         app.uid,
-        parameter.name,
+        name,
         f"of {getattr(function, '__name__', function)} has no value: describe it, or link an input "
         f"port of that name (linked: {linked})",
     )
@@ -131,34 +156,43 @@ def _value(app: AppDrop, function: Any, parameter: inspect.Parameter, values: Ma
 def _carriers(app: AppDrop) -> list[Linked]:
     """Return the inputs that carry values, renamed by `func_arg_mapping`."""
     renamed = {str(target): name for name, target in mapping_field(app, "func_arg_mapping").items()}
+    arguments = app.arguments
+    if not renamed and not arguments:
+        return readable_links(app)
     links = []
     for link in readable_links(app):
-        described = app.arguments.get(link.port)
+        described = arguments.get(link.port)
         if described is not None and described.type == "Event":
             continue
-        keys = (link.drop.uid, link.drop.oid, link.port, link.drop.name)
-        name = next((renamed[key] for key in keys if key in renamed), None)
-        links.append(link if name is None else link._replace(port=name))
+        links.append(_renamed(link, renamed) if renamed else link)
     return links
+
+
+def _renamed(link: Linked, renamed: Mapping[str, str]) -> Linked:
+    keys = (link.drop.uid, link.drop.oid, link.port, link.drop.name)
+    name = next((renamed[key] for key in keys if key in renamed), None)
+    return link if name is None else link._replace(port=name)
 
 
 def _load(app: AppDrop, link: Linked) -> Any:
     return load_port(app, link, encoding_of(app, link.port, "input_parser"))
 
 
-def _port_values(app: AppDrop, names: list[str]) -> tuple[dict[str, Any], list[tuple[str, Any]]]:
+def _port_values(
+    app: AppDrop, names: Sequence[str], links: Sequence[Linked], described: Collection[str]
+) -> tuple[dict[str, Any], list[tuple[str, Any]]]:
     """Return the values of ports that are arguments, by name, and those that are not, in order.
 
     Of several drops on one port the first counts: in a loop it is the turn that happened.
     """
     values: dict[str, Any] = {}
     surplus: list[tuple[str, Any]] = []
-    links = _carriers(app)
-    described = _described_values(app, names)
-    unlinked = [name for name in names if name not in {link.port for link in links}]
-    free = iter(sorted(unlinked, key=lambda name: name in described))
+    free: Iterator[str] | None = None
     for link in links:
-        name = link.port or next(free, "")
+        name = link.port
+        if not name:
+            free = free or _free_names(names, links, described)
+            name = next(free, "")
         if name not in names:
             surplus.append((name, _load(app, link)))
         elif name not in values:
@@ -166,10 +200,18 @@ def _port_values(app: AppDrop, names: list[str]) -> tuple[dict[str, Any], list[t
     return values, surplus
 
 
-def _paths(app: AppDrop, names: list[str], call: Call) -> dict[str, str]:
-    """Return the paths of outputs that are arguments, and note in `call` who writes them."""
+def _free_names(names: Sequence[str], links: Sequence[Linked], described: Collection[str]) -> Iterator[str]:
+    """Yield the arguments that no port names, those without a description first."""
+    ports = {link.port for link in links}
+    free = [name for name in names if name not in ports]
+    return iter(sorted(free, key=lambda name: name in described) if described else free)
+
+
+def _paths(app: AppDrop, names: Sequence[str], call: Call) -> dict[str, str]:
+    """Return the paths of outputs that are arguments; note in `call` the outputs, and whom the function writes."""
     paths: dict[str, str] = {}
-    for link in app.output_links:
+    call.outputs = app.output_links
+    for link in call.outputs:
         path = getattr(link.drop, "path", None)
         if path is None or link.port not in names or encoding_of(app, link.port, "output_parser") != "path":
             continue
@@ -182,62 +224,78 @@ def _paths(app: AppDrop, names: list[str], call: Call) -> dict[str, str]:
 # Values from descriptions
 
 
-def _described_values(app: AppDrop, names: list[str]) -> dict[str, Any]:
-    numbered = numbered_values(app)
+def _described_values(app: AppDrop, names: Sequence[str], numbered: Mapping[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = {name: value for name, value in numbered.items() if name in names}
+    arguments, fields = app.arguments, app.fields
     for name in names:
-        argument = app.arguments.get(name)
-        value = argument_value(app, argument) if argument is not None else app.fields.get(name)
-        if argument is None and name in GRAPH_KEYS:
+        argument = arguments.get(name)
+        if argument is not None:
+            value = argument_value(app, argument)
+        elif name in fields and name not in GRAPH_KEYS:
+            value = fields[name]
+        else:
             continue
         if is_given(value):
             values[name] = value
     return values
 
 
-def _surplus_arguments(app: AppDrop, names: list[str]) -> dict[str, Any]:
+def _surplus_arguments(app: AppDrop, names: Container[str], numbered: Mapping[str, Any]) -> dict[str, Any]:
     """Return the described application arguments that are no parameters of the function and have values."""
     described = app.fields.get("applicationArgs")
     own = described if isinstance(described, Mapping) else {}
+    if not own and not numbered:
+        return {}
     values: dict[str, Any] = {}
+    arguments = app.arguments
     for name in own:
-        argument = app.arguments[name]
-        if name in names or name in APP_SETTINGS or (argument.is_output and not argument.is_input):
+        if name in names or name in APP_SETTINGS:
+            continue
+        argument = arguments[name]
+        if argument.is_output and not argument.is_input:
             continue
         if argument.type != "Event" and is_given(value := argument_value(app, argument)):
             values[name] = value
-    numbered = {name: value for name, value in numbered_values(app).items() if name not in names}
-    return {name: value for name, value in {**numbered, **values}.items() if not _is_numbered(name)}
+    if not values and not numbered:
+        return values
+    surplus = {name: value for name, value in numbered.items() if name not in names}
+    return {name: value for name, value in {**surplus, **values}.items() if not _is_numbered(name)}
 
 
 def _is_numbered(name: str) -> bool:
     return len(name) == 5 and name.startswith("Arg") and name[3:].isdigit()
 
 
-def _add_surplus(
-    app: AppDrop, signature: inspect.Signature, arguments: dict[str, Any], ports: list[tuple[str, Any]]
-) -> None:
-    kinds = {parameter.kind: name for name, parameter in signature.parameters.items()}
-    star, double_star = kinds.get(_VAR_POSITIONAL), kinds.get(_VAR_KEYWORD)
+def _surplus(
+    app: AppDrop, parameters: Parameters, numbered: Mapping[str, Any], ports: list[tuple[str, Any]]
+) -> list[tuple[str, Any]]:
+    """Return what the signature does not name: described arguments, then ports."""
+    known = {*parameters.names, parameters.star, parameters.double_star}
+    described = _surplus_arguments(app, known, numbered)
+    if not described:
+        return ports
+    return [*((name, value) for name, value in described.items() if name not in dict(ports)), *ports]
+
+
+def _surplus_values(
+    app: AppDrop, parameters: Parameters, surplus: list[tuple[str, Any]]
+) -> tuple[list[Any], dict[str, Any]]:
+    """Return what goes to `*` and to `**` of the function, where it has them."""
+    star, double_star = parameters.star, parameters.double_star
     positional: list[Any] = []
     keyword: dict[str, Any] = {}
-    described = _surplus_arguments(app, list(signature.parameters))
-    for name, value in [*((n, v) for n, v in described.items() if n not in dict(ports)), *ports]:
+    for name, value in surplus:
         argument = app.arguments.get(name)
         wants_position = (
             not name or name == star or str(getattr(argument, "positional", False)).lower() == "true"
         )
-        if name == double_star and isinstance(value, Mapping):
+        if double_star and name == double_star and isinstance(value, Mapping):
             keyword.update(value)
         elif double_star and name and not (wants_position and star):
             keyword.setdefault(name, value)
         elif star:
             positional.append(value)
-    # In the order of the signature, because that is how the arguments are taken apart again.
-    if star:
-        arguments[star] = tuple(positional)
-    if double_star:
-        arguments[double_star] = keyword
+    return positional, keyword
 
 
 def _unsigned_call(app: AppDrop) -> Call:
@@ -249,8 +307,8 @@ def _unsigned_call(app: AppDrop) -> Call:
             ports[link.port] = _load(app, link)
         elif not link.port:
             unnamed.append(_load(app, link))
-    values = _surplus_arguments(app, [])
+    values = _surplus_arguments(app, (), numbered_values(app))
     described = [name for name in app.arguments if name in values or name in ports]
     order = [*described, *(name for name in (*values, *ports) if name not in described)]
     named = {name: ports.get(name, values.get(name)) for name in dict.fromkeys(order)}
-    return Call(args=(*named.values(), *unnamed), named=named)
+    return Call(args=(*named.values(), *unnamed), named=named, outputs=app.output_links)

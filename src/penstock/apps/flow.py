@@ -65,7 +65,7 @@ class BranchApp(AppDrop):
 class SimpleBranch(BranchApp):
     """A branch that is told its result beforehand, in `result`."""
 
-    trusted = True
+    isolation = "thread"
 
     result = Parameter(boolean, True, "which way is taken")
 
@@ -139,7 +139,7 @@ def _pickled_or_text(drop: DataDrop) -> object:
 class GenericGatherApp(AppDrop):
     """Write the contents of all inputs, one behind the other, to each output."""
 
-    trusted = True
+    isolation = "thread"
 
     def run(self) -> None:
         copy_all(readable_drops(self), self.outputs)

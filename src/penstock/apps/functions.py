@@ -6,6 +6,10 @@
 
 Forms of `func_name`: `module.function`, `package.module.Class`, `Class.__init__`, `Class.member`, a builtin.
 Forms of `func_code`: source text with one or more functions, a bare lambda, base64 of a dill pickle.
+
+What depends on a text alone is worked out once per process: how source compiles, in which module a name is.
+Rule 1: every drop runs source of its own in a namespace of its own, and its tracebacks name it.
+Rule 2: a module is asked for its function each time, and the import system for the module.
 """
 
 import ast
@@ -15,9 +19,11 @@ import builtins
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from importlib.machinery import PathFinder
-from typing import Any
+from types import CodeType
+from typing import Any, NamedTuple
 
 from penstock.apps.stock import STOCK
 from penstock.errors import ClassNotFound, ParameterInvalid
@@ -25,6 +31,12 @@ from penstock.errors import ClassNotFound, ParameterInvalid
 __all__ = ["check_function", "find_function", "is_constructor"]
 
 Function = Callable[..., Any]  # Any: users' functions take and give anything
+
+_TEXTS = 256
+"""How many texts, and how many names, are kept."""
+
+_places: dict[str, tuple[str, tuple[str, ...]]] = {}
+"""Of names that were found: the module, and the way from there."""
 
 _CONSTRUCTORS = ("__init__", "__class__", "__new__")
 
@@ -47,8 +59,8 @@ def find_function(uid: str, name: str, code: str | bytes = "") -> Function:
     """
     if isinstance(code, str) and not code.strip():
         return _imported(uid, name)
-    if isinstance(code, str) and (tree := _parsed(uid, code)) is not None:
-        return _from_source(uid, name, code, tree)
+    if isinstance(code, str) and (source := _parsed(uid, code)) is not None:
+        return _from_source(uid, name, source)
     return _unpickled(uid, name, code)
 
 
@@ -62,9 +74,9 @@ def check_function(uid: str, name: str, code: str | bytes = "") -> None:
     """
     if isinstance(code, str) and not code.strip():
         _check_import(uid, name)
-    elif isinstance(code, str) and (tree := _parsed(uid, code)) is not None:
-        if not isinstance(tree, ast.Expression):
-            _function_name(uid, name, _defined(tree))
+    elif isinstance(code, str) and (source := _parsed(uid, code)) is not None:
+        if not source.is_lambda:
+            _function_name(uid, name, source.defined)
     else:
         _decoded(uid, name, code)
 
@@ -72,28 +84,36 @@ def check_function(uid: str, name: str, code: str | bytes = "") -> None:
 # Code that the graph brings along
 
 
-def _parsed(uid: str, code: str) -> ast.Module | ast.Expression | None:
-    """Return the syntax tree of source text that holds a function; None if it is something else."""
+class _Source(NamedTuple):
+    """Source text, and the names that it certainly defines at its top level, functions and classes last."""
+
+    text: str
+    is_lambda: bool
+    defined: tuple[str, ...] = ()
+
+
+def _parsed(uid: str, code: str) -> _Source | None:
+    """Return source text that holds a function; None if it is something else."""
     try:
-        return _tree(code.strip())
+        return _source(code.strip())
     except (MemoryError, RecursionError) as exc:  # how the parser tells that its stack is full
         raise ParameterInvalid(uid, "func_code", "is nested too deeply for Python to read") from exc
 
 
-def _tree(text: str) -> ast.Module | ast.Expression | None:
+@lru_cache(maxsize=_TEXTS)
+def _source(text: str) -> _Source | None:
     try:
         expression = ast.parse(text, mode="eval")
-        return expression if isinstance(expression.body, ast.Lambda) else None
+        return _Source(text, is_lambda=True) if isinstance(expression.body, ast.Lambda) else None
     except (SyntaxError, ValueError):
         pass
     try:
-        return ast.parse(text)
+        return _Source(text, is_lambda=False, defined=tuple(_defined(ast.parse(text))))
     except (SyntaxError, ValueError):
         return None
 
 
 def _defined(tree: ast.Module) -> list[str]:
-    """Return the names that source text certainly defines at its top level, functions and classes last."""
     named = [
         target.id
         for node in tree.body
@@ -105,7 +125,7 @@ def _defined(tree: ast.Module) -> list[str]:
     return named + [node.name for node in tree.body if isinstance(node, kinds)]
 
 
-def _function_name(uid: str, name: str, defined: list[str]) -> str:
+def _function_name(uid: str, name: str, defined: Sequence[str]) -> str:
     wanted = name.rpartition(".")[2]
     if wanted in defined:
         return wanted
@@ -114,17 +134,39 @@ def _function_name(uid: str, name: str, defined: list[str]) -> str:
     raise ClassNotFound(uid, name or "func_code", f"func_code defines {', '.join(defined) or 'no function'}")
 
 
-def _from_source(uid: str, name: str, code: str, tree: ast.Module | ast.Expression) -> Function:
+def _from_source(uid: str, name: str, source: _Source) -> Function:
     scope: dict[str, Any] = {"__name__": f"func_code of {uid}"}  # Any: what the source puts there
     try:
-        if isinstance(tree, ast.Expression):
-            function: Function = eval(compile(code.strip(), f"<func_code of {uid}>", "eval"), scope)  # noqa: S307
+        code = _compiled(uid, source)
+        if source.is_lambda:
+            function: Function = eval(code, scope)  # noqa: S307  what func_code is for
             return function
-        exec(compile(code.strip(), f"<func_code of {uid}>", "exec"), scope)  # noqa: S102  what func_code is for
+        exec(code, scope)  # noqa: S102  what func_code is for
     except Exception as exc:  # user code may raise anything; translated once, here
         raise ClassNotFound(uid, name or "func_code", f"func_code fails: {exc!r}") from exc
-    found = scope[_function_name(uid, name, _defined(tree))]
+    found = scope[_function_name(uid, name, source.defined)]
     return _callable(uid, name, found)
+
+
+def _compiled(uid: str, source: _Source) -> CodeType:
+    mode, file_name = "eval" if source.is_lambda else "exec", f"<func_code of {uid}>"
+    try:
+        code = _compiled_once(source.text, mode)
+    except (SyntaxError, ValueError, OverflowError, MemoryError, RecursionError):
+        # Once more, so that the compiler's message names the drop.
+        return compile(source.text, file_name, mode)
+    return _named(code, file_name)
+
+
+@lru_cache(maxsize=_TEXTS)
+def _compiled_once(text: str, mode: str) -> CodeType:
+    return compile(text, "<func_code>", mode)
+
+
+def _named(code: CodeType, file_name: str) -> CodeType:
+    """Return `code` and the functions in it as if compiled from a file of that name."""
+    inner = tuple(_named(c, file_name) if isinstance(c, CodeType) else c for c in code.co_consts)
+    return code.replace(co_consts=inner, co_filename=file_name)
 
 
 def _decoded(uid: str, name: str, code: object) -> bytes:
@@ -190,6 +232,10 @@ def _is_builtin(parts: list[str]) -> bool:
 def _imported(uid: str, name: str) -> Function:
     if name in STOCK:
         return STOCK[name]
+    module_name, path = _places.get(name, ("", ()))
+    if sys.modules.get(module_name) is not None:
+        # Asked for each time: it may have been replaced, and another thread may be loading it now.
+        return _callable(uid, name, _attributes(uid, name, importlib.import_module(module_name), path))
     parts = _path(uid, name)
     if _is_builtin(parts):
         return _callable(uid, name, _attributes(uid, name, builtins, parts))
@@ -208,7 +254,11 @@ def _imported(uid: str, name: str) -> Function:
             continue
         except Exception as exc:  # a module's own code may raise anything; translated once, here
             raise ClassNotFound(uid, name, f"module {module_name} fails: {exc!r}") from exc
-        return _callable(uid, name, _attributes(uid, name, module, parts[length:]))
+        function = _callable(uid, name, _attributes(uid, name, module, parts[length:]))
+        if len(_places) >= _TEXTS:
+            _places.clear()
+        _places[name] = module_name, tuple(parts[length:])
+        return function
     raise ClassNotFound(uid, name, str(last_problem))  # pragma: no cover  the loop returns or raises
 
 
@@ -217,7 +267,7 @@ def _names_prefix(exc: ModuleNotFoundError, module_name: str) -> bool:
     return exc.name is not None and (module_name == exc.name or module_name.startswith(f"{exc.name}."))
 
 
-def _attributes(uid: str, name: str, found: Any, parts: list[str]) -> Any:  # Any: module, class, function
+def _attributes(uid: str, name: str, found: Any, parts: Sequence[str]) -> Any:  # Any: module, class, function
     for part in parts:
         try:
             found = getattr(found, part)

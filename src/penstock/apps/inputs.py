@@ -34,7 +34,7 @@ def readable_links(app: AppDrop) -> list[Linked]:
     return [
         link
         for link in app.input_links
-        if not isinstance(link.drop, NullDrop) and link.drop.status == DropState.COMPLETED
+        if not isinstance(drop := link.drop, NullDrop) and drop.status == DropState.COMPLETED
     ]
 
 
@@ -123,8 +123,9 @@ def _load_input(drop: DataDrop, encoding: str) -> object:
         EncodingFailed: the content is not of that kind.
     """
     name = encoding_named(drop.uid, encoding)
-    if name == "path" and getattr(drop, "path", None) is None:
+    if name in ("pickle", "dill", "eval"):
+        if drop.size == 0 and not drop.buffer():
+            return None
+    elif name == "path" and getattr(drop, "path", None) is None:
         return load_value(drop, "utf-8")
-    if name in ("pickle", "dill", "eval") and drop.size == 0 and not drop.read():
-        return None
     return load_value(drop, name)

@@ -13,21 +13,21 @@ from penstock.apps.functions import Function, check_function, find_function
 from penstock.apps.inputs import check_encodings
 from penstock.apps.results import spread
 from penstock.drops.app import AppDrop
+from penstock.drops.base import kept
 from penstock.drops.data import DataDrop
 from penstock.drops.encodings import store_value
-from penstock.drops.ports import parse_arguments
+from penstock.drops.ports import Argument, parse_arguments
 from penstock.errors import ParameterInvalid
 
 __all__ = ["PyFuncApp"]
 
 
 def _setting(
-    uid: str, fields: Mapping[str, Any], name: str
+    fields: Mapping[str, Any], arguments: Mapping[str, Argument], name: str
 ) -> Any:  # Any: text, or a function from Python code
     value = fields.get(name)
-    if value is None:
-        argument = parse_arguments(uid, fields).get(name)
-        value = None if argument is None else argument.value
+    if value is None and name in arguments:
+        value = arguments[name].value
     return "" if value is None else value
 
 
@@ -45,7 +45,8 @@ class PyFuncApp(AppDrop):
             ParameterInvalid: neither a name nor code is given, or a port's encoding does not exist.
         """
         check_encodings(uid, fields)
-        name, code = _setting(uid, fields, "func_name"), _setting(uid, fields, "func_code")
+        arguments = parse_arguments(uid, fields)
+        name, code = _setting(fields, arguments, "func_name"), _setting(fields, arguments, "func_code")
         if callable(fields.get("func")):
             return
         if not str(name).strip() and not code:
@@ -55,29 +56,24 @@ class PyFuncApp(AppDrop):
         check_function(uid, str(name).strip(), code)
 
     def run(self) -> None:
-        call = build_call(self, self.function)
-        result = self.function(*call.args, **call.kwargs)
-        self._written = call.written
+        function = self.function
+        call = build_call(self, function)
+        result = function(*call.args, **call.kwargs)
+        self._written, self._outputs = call.written, call.outputs
         self.write_results(result, call.named)
 
-    @property
+    @kept
     def function(self) -> Function:
         """The function; found on first use.
 
         Raises:
             ClassNotFound: there is none.
         """
-        try:
-            return self._function
-        except AttributeError:
-            self._function: Function = self._find()
-            return self._function
-
-    def _find(self) -> Function:
-        function = self.fields.get("func")
+        fields, arguments = self.fields, self.arguments
+        function = fields.get("func")
         if callable(function):
             return cast("Function", function)
-        name, code = (_setting(self.uid, self.fields, key) for key in ("func_name", "func_code"))
+        name, code = _setting(fields, arguments, "func_name"), _setting(fields, arguments, "func_code")
         return find_function(self.uid, str(name).strip(), code)
 
     def write_results(self, result: Any, call: Mapping[str, Any]) -> None:  # noqa: ARG002  Any: users' values
@@ -87,7 +83,8 @@ class PyFuncApp(AppDrop):
             result: what it returned.
             call: its arguments by name.
         """
-        links = [link for link in self.output_links if link.drop.index not in self._written]
+        written = self._written
+        links = [link for link in self._outputs if link.drop.index not in written]
         for link, item in spread(self, links, result):
             drop = cast("DataDrop", link.drop)
             store_value(drop, item, encoding_of(self, link.port, "output_parser"))

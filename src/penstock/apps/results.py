@@ -29,6 +29,8 @@ def spread(app: AppDrop, links: list[Linked], result: Any) -> list[tuple[Linked,
         links: its outputs without those that the function writes by itself.
         result: what the function returned.
     """
+    if len(links) == 1:
+        return [(links[0], result)]
     keys = {link: link.port or f"#{place}" for place, link in enumerate(links)}
     ports = list(dict.fromkeys(keys.values()))
     items = _items(app, ports, result) if len(ports) > 1 else None

@@ -41,6 +41,8 @@ def _shown(url: str) -> str:
 class UrlRetrieveApp(AppDrop):
     """Write the content of `url` to all outputs."""
 
+    isolation = "thread"
+
     url = Parameter(str, "", "an http or https address")
     timeout_s = Parameter(float, 30.0, "seconds without an answer after which the app fails")
 

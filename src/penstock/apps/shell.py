@@ -27,9 +27,19 @@ class BashApp(AppDrop):
         exit_code: as subprocess gives it; None before the end.
     """
 
+    isolation = "thread"
+    may_open_pickles = True
+
     stdout = ""
     stderr = ""
     exit_code: int | None = None
+
+    @classmethod
+    def opens_pickles(cls, uid: str, fields: Mapping[str, Any]) -> bool:  # Any: the drop's JSON
+        """Whether what inputs hold may become words of the command: they may be pickled."""
+        argument = parse_arguments(uid, fields).get("command")
+        command = str(fields.get("command", None if argument is None else argument.value))
+        return "{" in command or "%i" in command
 
     @classmethod
     def check(cls, uid: str, fields: Mapping[str, Any]) -> None:  # Any: the drop's JSON

@@ -176,6 +176,11 @@ def _add_run(verbs: "argparse._SubParsersAction[_Parser]") -> None:
     run.add_argument(
         "--workers", metavar="N", type=_count, help="apps that run at once; default: max(8, cores)"
     )
+    run.add_argument(
+        "--isolation",
+        choices=("thread", "process"),
+        help="run all apps on threads, or all in worker processes; default: users' code in worker processes",
+    )
     run.add_argument("--dir", metavar="DIR", help="the session's own folder; default: ./penstock-runs/ID")
     run.add_argument("--timeout", metavar="S", type=_seconds, help="cancel the run after this many seconds")
     run.add_argument(

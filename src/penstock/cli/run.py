@@ -19,7 +19,7 @@ from penstock.cli.report import tell_end, tell_outputs, tell_start
 from penstock.cli.source import graph_source
 from penstock.cli.terminal import ReservedStdout, console
 from penstock.engine.states import SessionState
-from penstock.runtime.result import finish, new_session
+from penstock.runtime.result import deploy, finish, new_session
 from penstock.runtime.session import Session
 
 __all__ = ["run"]
@@ -60,10 +60,12 @@ def _run(options: Namespace, write_json: Callable[[str], None] | None) -> int:
             graph_source(options.graph),
             session_id=options.session,
             workers=options.workers,
+            isolation=options.isolation,
             directory=options.dir,
         )
         tell_start(console(stderr), session, options.graph)
-        session.deploy()
+        interruption.session = session
+        deploy(session)
         reason = 0
         try:
             reason = _watch(session, options.timeout, interruption, stderr)
@@ -123,10 +125,12 @@ class _Interruption(AbstractContextManager["_Interruption"]):
 
     Attributes:
         number: of the signal, 0 for none.
+        session: the one that runs, None before there is one.
     """
 
     def __init__(self) -> None:
         self.number = 0
+        self.session: Session | None = None
         self._before: dict[int, Any] = {}  # Any: what signal.signal returns
 
     def __enter__(self) -> Self:
@@ -147,7 +151,8 @@ class _Interruption(AbstractContextManager["_Interruption"]):
         # Runs between any two steps of the main thread: no lock may be taken here, so rich cannot be used.
         del frame
         if self.number:
-            killed = _kill_children()
+            # The nursery is left to see that we are gone: it then ends all workers and what they started.
+            killed = _kill_children(0 if self.session is None else self.session.nursery_pid)
             _say(f"left at once; {killed} running command{'' if killed == 1 else 's'} killed")
             os._exit(_SIGNALLED + number)
         self.number = number
@@ -159,7 +164,7 @@ def _say(text: str) -> None:
         os.write(2, f"\npenstock: {text}\n".encode())
 
 
-def _kill_children() -> int:
+def _kill_children(spared: int) -> int:
     """Kill the process groups of our children, of which each shell command leads one; return how many.
 
     Our own group is left out: a child in it was sent the same signal by the terminal.
@@ -168,7 +173,7 @@ def _kill_children() -> int:
     for child in _children():
         with suppress(OSError):
             groups.add(os.getpgid(child))
-    groups.discard(os.getpgrp())
+    groups -= {os.getpgrp(), spared}
     for group in groups:
         with suppress(OSError):
             os.killpg(group, signal.SIGKILL)

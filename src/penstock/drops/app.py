@@ -9,7 +9,8 @@
 When `run` returns the session completes the app and lets its outputs know; when it raises the app fails.
 """
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from penstock.drops.base import Drop, Linked, Side
 from penstock.drops.ports import Parameter
@@ -28,8 +29,21 @@ class AppDrop(Drop):
     delayed: ClassVar[bool] = False
     """Whether `delay_s` shall be asked: the app then waits on a timer, without a thread, before `run`."""
 
-    trusted: ClassVar[bool] = False
-    """Whether this class may run inside a manager: built in, cheap, and without user code."""
+    isolation: ClassVar[Literal["thread", "process"]] = "process"
+    """Where apps of this class run unless the graph or the run says otherwise: in a worker process, where they
+    can be stopped; or on a thread of the session, for what is built in, cheap and runs no user code."""
+
+    may_open_pickles: ClassVar[bool] = False
+    """Whether `opens_pickles` shall be asked of each drop."""
+
+    @classmethod
+    def opens_pickles(cls, uid: str, fields: Mapping[str, Any]) -> bool:  # Any: the drop's JSON
+        """Whether an app with these fields may unpickle what its inputs hold.
+
+        Then it runs in a worker process even where its class is for threads: a pickle is a program.
+        """
+        del uid, fields  # subclasses look at them
+        return False
 
     n_tries = Parameter(int, 1, "how often `run` is tried before the app fails")
 

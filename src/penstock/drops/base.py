@@ -6,15 +6,17 @@ stand-in of `penstock.testing`). Objects are made when they are first touched, s
 drops does not become a million objects. Read next: `data.py`, `app.py`, `ports.py`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar, overload
 
 from penstock.drops.ports import Argument, parse_arguments
 from penstock.engine.states import AppState, DropState
 
-__all__ = ["Drop", "Linked", "Side", "Site"]
+__all__ = ["Drop", "Linked", "Side", "Site", "kept"]
+
+T = TypeVar("T")
 
 
 class Side(Enum):
@@ -61,8 +63,11 @@ class Site(Protocol):
 
     def linked(self, index: int, side: Side) -> tuple[Linked, ...]: ...
 
-    def writing(self, index: int) -> None:
-        """Note that data arrives.
+    def stored(self, index: int) -> "bytes | bytearray | memoryview | None":
+        """The content of data in memory that another process wrote, None where none did."""
+
+    def writing(self, index: int, data: memoryview) -> bool:
+        """Note that data arrives; True where the site has taken it and the drop's object must not keep it.
 
         Raises:
             DropNotWritable: the drop has ended.
@@ -79,6 +84,32 @@ class Site(Protocol):
 
     def skip(self, index: int) -> None:
         """Note that a drop will not happen: it and what only it feeds are skipped."""
+
+
+class kept(Generic[T]):  # noqa: N801  used like `property`
+    """A property that is asked once; Python then finds the answer in the object and does not come here.
+
+    Threads may both ask, and get equal answers; `functools.cached_property` would have them wait, all the
+    objects of a class for one another.
+    """
+
+    def __init__(self, ask: Callable[[Any], T]) -> None:  # Any: the drop, of whatever class
+        self._ask = ask
+        self.__doc__ = ask.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, drop: None, owner: type) -> "kept[T]": ...
+    @overload
+    def __get__(self, drop: "Drop", owner: type) -> T: ...
+    def __get__(self, drop: "Drop | None", owner: type) -> "kept[T] | T":
+        if drop is None:
+            return self
+        answer: T = self._ask(drop)
+        drop.__dict__[self._name] = answer
+        return answer
 
 
 class Drop:
@@ -101,7 +132,7 @@ class Drop:
     def initialize(self) -> None:
         """Prepare this object; called once, before its first use. Nothing to do unless overridden."""
 
-    @property
+    @kept
     def uid(self) -> str:
         """The name of this instance, unique in its session."""
         return self.site.uid(self.index)
@@ -116,31 +147,27 @@ class Drop:
         """The name that people gave this drop; its oid if they gave none."""
         return str(self.fields.get("name") or self.oid)
 
-    @property
+    @kept
     def fields(self) -> Mapping[str, Any]:  # Any: whatever JSON the graph's author wrote
         """The drop's JSON object as the graph gave it."""
-        try:
-            return self._fields
-        except AttributeError:
-            self._fields: Mapping[str, Any] = self.site.fields(self.index)
-            return self._fields
+        return self.site.fields(self.index)
 
-    @property
+    @kept
     def arguments(self) -> Mapping[str, Argument]:
         """The described parameters and ports of this drop by name, application arguments first."""
-        try:
-            return self._arguments
-        except AttributeError:
-            self._arguments: Mapping[str, Argument] = parse_arguments(self.uid, self.fields)
-            return self._arguments
+        fields = self.fields
+        if "applicationArgs" not in fields and "componentParams" not in fields:
+            return {}
+        return parse_arguments(self.uid, fields)
 
     def field(self, name: str, default: Any = None) -> Any:  # Any: JSON in, JSON out
         """Return the value of a parameter: the key itself, else the described argument's value.
 
         The value of an argument that is a port does not count: it is a place for data, not a setting.
         """
-        if name in self.fields:
-            return self.fields[name]
+        fields = self.fields
+        if name in fields:
+            return fields[name]
         argument = self.arguments.get(name)
         if argument is None or argument.is_port:
             return default

@@ -7,7 +7,7 @@ A subclass gives four things: `_append` (keep some bytes), `_reader` (a binary f
 
 import threading
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any, BinaryIO, ClassVar
 
 from penstock.drops.base import Drop, Side, Site
@@ -15,7 +15,7 @@ from penstock.drops.ports import Parameter
 from penstock.engine.states import DropState
 from penstock.errors import DropNotReadable, DropNotWritable
 
-__all__ = ["Buffer", "DataDrop", "Reader", "as_bytes"]
+__all__ = ["Buffer", "DataDrop", "Reader", "as_bytes", "whole_bytes"]
 
 Buffer = bytes | bytearray | memoryview
 
@@ -28,10 +28,20 @@ def as_bytes(data: Buffer | str) -> memoryview:
     Raises:
         TypeError: it is neither bytes-like nor text.
     """
+    if type(data) is bytes:
+        return memoryview(data)
     if isinstance(data, str):
         return memoryview(data.encode())
     view = memoryview(data)
     return view if view.format == "B" and view.ndim == 1 else view.cast("B")
+
+
+def whole_bytes(view: memoryview) -> bytes:
+    """Return what `view` shows as bytes; without a copy where it shows the whole of a bytes object."""
+    whole = view.obj
+    if type(whole) is bytes and len(whole) == view.nbytes:
+        return whole  # nobody can change it
+    return bytes(view)
 
 
 class DataDrop(Drop):
@@ -132,7 +142,9 @@ class DataDrop(Drop):
             TypeError: neither bytes-like nor text.
         """
         view = as_bytes(data)
-        self.site.writing(self.index)
+        if self.site.writing(self.index, view):
+            self._written_bytes += view.nbytes
+            return view.nbytes
         with self._lock:
             self._append(view)
             before = self._written_bytes
@@ -143,6 +155,10 @@ class DataDrop(Drop):
         if full and self.status <= DropState.WRITING:
             self.complete()
         return view.nbytes
+
+    def write_parts(self, parts: Sequence[Buffer]) -> int:
+        """Add several buffers as one piece, as `write` does, and return the number of bytes."""
+        return self.write(b"".join(parts))
 
     def complete(self) -> None:
         """Say that all data is there, before the producers have ended."""
@@ -155,11 +171,14 @@ class DataDrop(Drop):
         Raises:
             DropNotReadable: the data is not complete or gone.
         """
-        if self.status != DropState.COMPLETED:
-            raise DropNotReadable(self.uid, f"is {self.status.name}, only COMPLETED data can be read")
+        self._check_complete()
         file = self._reader()
         self._count_readers(1)
         return Reader(file, lambda: self._count_readers(-1))
+
+    def _check_complete(self) -> None:
+        if self.status != DropState.COMPLETED:
+            raise DropNotReadable(self.uid, f"is {self.status.name}, only COMPLETED data can be read")
 
     def _count_readers(self, more: int) -> None:
         with self._lock:
@@ -173,6 +192,14 @@ class DataDrop(Drop):
         """
         with self.open() as reader:
             return reader.read()
+
+    def buffer(self) -> memoryview:
+        """Return the whole content as a read-only buffer, without a copy where possible.
+
+        Raises:
+            DropNotReadable: the data is not complete or gone.
+        """
+        return memoryview(self.read())
 
     @property
     def is_being_read(self) -> bool:

@@ -19,6 +19,7 @@ from penstock.drops.base import Side, Site
 from penstock.drops.data import DataDrop
 from penstock.drops.paths import Location, is_special, locate, make_folder, path_from_port, remove
 from penstock.drops.ports import Parameter
+from penstock.engine.states import DropState
 from penstock.errors import DropNotReadable, DropNotWritable, PathInvalid, StorageFailed
 
 __all__ = ["FileDrop"]
@@ -109,6 +110,15 @@ class FileDrop(DataDrop):
                 self._written_bytes = self._measure()
             except OSError as exc:
                 raise self._refused("cannot be completed", exc) from exc
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file; what was written so far while the drop is not complete."""
+        if not self._written_bytes and self.status == DropState.COMPLETED:
+            # Another object of this drop may have settled it, in another process.
+            with contextlib.suppress(OSError):
+                self._written_bytes = self.location.path.stat().st_size if self.location.path.is_file() else 0
+        return self._written_bytes
 
     def _measure(self) -> int:
         """Return the size of the file, which is made where that is wanted."""

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, ClassVar
 from urllib.parse import quote
 
 from penstock.drops.base import Site
-from penstock.drops.data import DataDrop
+from penstock.drops.data import Buffer, DataDrop, whole_bytes
 from penstock.drops.ports import Parameter
 from penstock.drops.pydata import content_of, find_pydata
 from penstock.errors import DropNotReadable
@@ -32,10 +32,21 @@ class MemoryDrop(DataDrop):
 
     expireAfterUse = Parameter(bool, True, "free the memory when the last consumer has ended (not done yet)")  # noqa: N815
 
+    _reads_in_its_own_way: ClassVar[bool] = False
+    """Whether a subclass has a way of reading of its own, which `buffer` must not pass by."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        own = (DataDrop.read, DataDrop.open, MemoryDrop._reader)
+        cls._reads_in_its_own_way = (cls.read, cls.open, cls._reader) != own
+
     def __init__(self, site: Site, index: int) -> None:
         super().__init__(site, index)
-        self._pieces: list[bytes | bytearray] = []
+        stored = site.stored(index)
+        self._pieces: list[Buffer] = [] if stored is None else [stored]
         self._gone = False
+        if stored is not None:
+            self._written_bytes = memoryview(stored).nbytes
 
     @classmethod
     def needs_settling(cls, fields: Mapping[str, Any]) -> bool:  # Any: whatever JSON the graph's author wrote
@@ -68,20 +79,45 @@ class MemoryDrop(DataDrop):
 
     def _append(self, data: memoryview) -> None:
         last = self._pieces[-1] if self._pieces else b""
-        if data.nbytes >= _SMALL_BYTES:
-            self._pieces.append(_kept(data))
+        if data.nbytes >= _SMALL_BYTES or not self._pieces:
+            self._pieces.append(whole_bytes(data))
         elif isinstance(last, bytearray) and len(last) < _GATHERED_BYTES:
             last += data
         else:
             self._pieces.append(bytearray(data))
 
     def _reader(self) -> BinaryIO:
+        return io.BytesIO(self._joined())  # shares the bytes; a copy is made only by who writes
+
+    def buffer(self) -> memoryview:
+        """Return the whole content as a read-only buffer; only the first reader of several pieces copies them."""
+        if self._reads_in_its_own_way:
+            return super().buffer()
+        self._check_complete()
+        pieces = self._pieces
+        if len(pieces) == 1 and not self._gone and isinstance(pieces[0], memoryview):
+            return pieces[0].toreadonly()  # kept elsewhere, and as it is
+        return memoryview(self._joined())
+
+    def parts(self) -> list[Buffer]:
+        """Return the content in pieces, one behind the other; also of data that is not complete."""
+        with self._lock:
+            return list(self._pieces)
+
+    def adopt(self, content: memoryview) -> None:
+        """Replace the content by an equal one that is kept elsewhere."""
+        with self._lock:
+            self._pieces = [content]
+
+    def _joined(self) -> bytes:
         with self._lock:
             if self._gone:
                 raise DropNotReadable(self.uid, "was deleted; set persist to keep the data")
-            if len(self._pieces) != 1 or isinstance(self._pieces[0], bytearray):
-                self._pieces = [b"".join(self._pieces)]
-            return io.BytesIO(self._pieces[0])  # shares the bytes; a copy is made only by who writes
+            if len(self._pieces) == 1 and type(self._pieces[0]) is bytes:
+                return self._pieces[0]
+            whole = b"".join(self._pieces)
+            self._pieces = [whole]
+            return whole
 
     def discard(self) -> None:
         """Forget what was written, before its only producer tries again."""
@@ -98,10 +134,3 @@ class MemoryDrop(DataDrop):
     def exists(self) -> bool:
         """Whether the data was not deleted yet."""
         return not self._gone
-
-
-def _kept(data: memoryview) -> bytes:
-    whole = data.obj
-    if type(whole) is bytes and len(whole) == data.nbytes:
-        return whole  # nobody can change it, so it need not be copied
-    return bytes(data)

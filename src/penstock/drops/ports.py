@@ -82,17 +82,27 @@ def parse_arguments(uid: str, fields: Mapping[str, Any]) -> dict[str, Argument]:
     arguments: dict[str, Argument] = {}
     for group in ("applicationArgs", "componentParams"):
         described = fields.get(group)
-        if not isinstance(described, Mapping):
+        if not described or not isinstance(described, Mapping):
             continue
-        for name, text in described.items():
-            if name in arguments:
-                continue
-            raw = {"name": name, **text} if isinstance(text, Mapping) else {"name": name, "value": text}
-            try:
-                arguments[name] = msgspec.convert(raw, Argument)
-            except msgspec.ValidationError as exc:
-                raise ParameterInvalid(uid, name, f"is described wrongly in {group}: {exc}") from exc
+        try:  # all at once, which is how editors write them: objects with names
+            found = msgspec.convert(described, dict[str, Argument])
+        except msgspec.ValidationError:
+            _parse_each(uid, group, described, arguments)
+        else:
+            for name, argument in found.items():
+                arguments.setdefault(name, argument)
     return arguments
+
+
+def _parse_each(uid: str, group: str, described: Mapping[str, Any], arguments: dict[str, Argument]) -> None:
+    for name, text in described.items():
+        if name in arguments:
+            continue
+        raw = {"name": name, **text} if isinstance(text, Mapping) else {"name": name, "value": text}
+        try:
+            arguments[name] = msgspec.convert(raw, Argument)
+        except msgspec.ValidationError as exc:
+            raise ParameterInvalid(uid, name, f"is described wrongly in {group}: {exc}") from exc
 
 
 def boolean(value: object) -> bool:
@@ -164,7 +174,8 @@ class Parameter(Generic[T]):
     def __get__(self, drop: _Owner | None, owner: type) -> "Parameter[T] | T":
         if drop is None:
             return self
-        value = self.convert(drop.uid, drop.field(self.name))
+        given = drop.field(self.name)
+        value = self.default if given is None else self.convert(drop.uid, given)
         drop.__dict__[self.name] = value  # next time Python finds it there and does not come here
         return value
 

@@ -173,6 +173,10 @@ class Graph:
         for row in msgspec.json.decode(self.text, type=tuple[columns, ...])[: len(self.drops)]:  # type: ignore[valid-type]
             yield read(row) if len(names) > 1 else (read(row),)
 
+    def pieces(self) -> list[msgspec.Raw]:
+        """Return the texts of all drops, in their order."""
+        return self._cut()[: len(self.drops)]
+
     def raw(self, index: int) -> bytes:
         """Return the text of one drop, exactly as it was written."""
         return bytes(self._cut()[index])

@@ -5,25 +5,25 @@
 """
 
 import importlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from penstock.drops.app import AppDrop
-from penstock.drops.base import Drop, Side
+from penstock.drops.base import Drop
 from penstock.drops.data import DataDrop
-from penstock.drops.ports import Parameter, declared_parameters, parse_arguments
-from penstock.errors import DropError, GraphInvalid, ParameterInvalid
+from penstock.errors import GraphInvalid
 from penstock.graph import analyse
 from penstock.graph.links import APP, CONTAINER, Wiring
 from penstock.graph.load import encode, read
 from penstock.graph.problems import Problem
 from penstock.graph.rules import Rules
 from penstock.graph.spec import Graph
-from penstock.runtime.resolve import Unresolvable, resolve, resolve_storage
+from penstock.runtime.members import Finding, Member, check_members, settling_members
+from penstock.runtime.resolve import Unresolvable, is_known, resolve, resolve_storage
 
-__all__ = ["GraphSource", "Prepared", "inspect", "prepare", "read_source"]
+__all__ = ["GraphSource", "Prepared", "import_classes", "inspect", "prepare", "problem_of", "read_source"]
 
 GraphSource = str | Path | bytes | Sequence[Mapping[str, Any]] | Graph
 
@@ -38,7 +38,8 @@ class Prepared:
         settling: data drops whose completion takes work.
         ends: data drops whose completion ends the session.
         warnings: problems that do not keep the graph from running.
-        wide: filled by `linking`: the port names of drops with many links, by drop and side.
+        names: per class how to find it in another process (see `resolve.find_class`), and the kind of its drops.
+        foreign: numbers of users' classes that were not imported; a bare base class stands for each.
     """
 
     graph: Graph
@@ -49,18 +50,24 @@ class Prepared:
     settling: list[int]
     ends: list[int]
     warnings: tuple[Problem, ...]
-    wide: dict[tuple[int, Side], dict[int, str]] = field(default_factory=dict, compare=False, repr=False)
+    names: list[tuple[str, int]]
+    foreign: list[int]
+
+    def is_app(self, index: int) -> bool:
+        """Whether a drop is an app."""
+        return self.wiring.kinds[index] == APP
 
 
-def prepare(source: GraphSource) -> Prepared:
+def prepare(source: GraphSource, *, import_users: bool = True) -> Prepared:
     """Read and check a graph and find its classes.
 
     Args:
         source: path of a file, text as bytes, list of dicts, or a graph.
+        import_users: as in `inspect`.
     Raises:
         GraphInvalid: with everything that is wrong with it.
     """
-    prepared, problems = inspect(source, import_users=True)
+    prepared, problems = inspect(source, import_users=import_users)
     if prepared is None:
         raise GraphInvalid(problems)
     for library in {library for cls in prepared.classes for library in cls.libraries}:
@@ -101,8 +108,30 @@ def inspect(source: GraphSource, *, import_users: bool = False) -> tuple[Prepare
         settling,
         ends,
         tuple(problems),
+        found.names,
+        found.foreign,
     )
     return prepared, problems
+
+
+def import_classes(prepared: Prepared, numbers: Collection[int]) -> Prepared:
+    """Return the graph with some of its users' classes imported into this process.
+
+    Raises:
+        GraphInvalid: a class cannot be imported.
+    """
+    classes = list(prepared.classes)
+    problems: list[Problem] = []
+    for number in numbers:
+        name, kind = prepared.names[number]
+        try:
+            classes[number] = resolve(name, kind)
+        except Unresolvable as exc:
+            problems.append(Problem("PS206", str(exc), hint=exc.hint))
+    if problems:
+        raise GraphInvalid(problems)
+    foreign = [number for number in prepared.foreign if number not in numbers]
+    return replace(prepared, classes=tuple(classes), foreign=foreign)
 
 
 def read_source(
@@ -125,10 +154,6 @@ def read_source(
         return None, [problem for problem in exc.problems if isinstance(problem, Problem)]
 
 
-# Parameters of every drop: their ranges are the rules' business (`graph.rules`).
-_COMMON = frozenset({*declared_parameters(AppDrop), *declared_parameters(DataDrop)})
-
-
 class _Classes:
     """Finds the class of every drop, each name looked up once, and checks what classes can check."""
 
@@ -136,6 +161,8 @@ class _Classes:
         self._import_users = import_users
         self.problems: list[Problem] = []
         self.classes: list[type[Drop]] = []
+        self.names: list[tuple[str, int]] = []
+        self.foreign: list[int] = []
         self._graph = graph
         self._wiring = wiring
         self._known: tuple[dict[str | None, int], ...] = ({}, {}, {})  # by kind of drop
@@ -161,6 +188,10 @@ class _Classes:
             else:
                 self._known[kind][key[0]] = len(self.classes)
                 self.classes.append(cls)
+                is_users = bool(name) and not is_known(name)
+                if is_users and not self._import_users:
+                    self.foreign.append(len(self.names))
+                self.names.append((name if is_users else f"{cls.__module__}:{cls.__qualname__}", kind))
         if key in self._wrong:
             if name or kind != APP:  # an app without a class is told about by the graph's own check
                 reason, path = (
@@ -186,34 +217,16 @@ class _Classes:
         return self._members[number]
 
     def _check_members(self, number: int, cls: type[Drop]) -> None:
-        """Convert the declared parameters of each drop once, so that mistakes come before the run."""
-        text = self._graph.text
-        checked = [
-            parameter
-            for parameter in declared_parameters(cls)
-            if parameter.kind is not str
-            and parameter not in _COMMON
-            and f'"{parameter.name}"'.encode() in text
-        ]
-        own_check = getattr(cls, "check", None)
-        if not checked and own_check is None:
-            return
-        for i in self.members(number):
-            uid = self._graph.drops[i].key
-            try:
-                fields = self._graph.fields(i)
-                for parameter in checked:
-                    _convert(uid, fields, parameter)
-                if own_check is not None:
-                    own_check(uid, fields)
-            except (TypeError, ValueError, AttributeError, LookupError, RecursionError, MemoryError) as exc:
-                reason = f"its fields cannot be read: {type(exc).__name__}: {exc}"
-                self.problems.append(Problem("PS403", reason, uid, f"/{self._graph.place(i)}"))
-            except DropError as exc:
-                name = exc.name if isinstance(exc, ParameterInvalid) else ""
-                path = f"/{self._graph.place(i)}" + (f"/{name}" if name else "")
-                code = "PS403" if isinstance(exc, ParameterInvalid) else "PS206"
-                self.problems.append(Problem(code, exc.reason, uid, path))
+        for finding in check_members(cls, self._asked(number), self._may_hold):
+            self.problems.append(problem_of(self._graph, finding))
+
+    def _asked(self, number: int) -> Iterator[Member]:
+        drops, fields = self._graph.drops, self._graph.fields
+        return (Member(i, drops[i].key, partial(fields, i)) for i in self.members(number))
+
+    def _may_hold(self, name: str) -> bool:
+        # (searching backwards takes half the time: forwards, JSON is full of false beginnings)
+        return self._graph.text.rfind(f'"{name}"'.encode()) >= 0
 
     def settling(self) -> tuple[list[int], list[int]]:
         """Return the data drops whose completion takes work, and those that end the session."""
@@ -224,26 +237,13 @@ class _Classes:
                 continue
             if cls.ends_session:
                 ends += self.members(number)
-            if cls.settles:
-                settling += self.members(number)
-            elif any(self._graph.text.rfind(f'"{key}"'.encode()) >= 0 for key in cls.content_keys):
-                # (searching backwards takes half the time: forwards, JSON is full of false beginnings)
-                settling += [i for i in self.members(number) if self._needs_settling(i, cls)]
+            found, findings = settling_members(cls, self._asked(number), self._may_hold)
+            settling += found
+            self.problems += [problem_of(self._graph, finding) for finding in findings]
         return settling, ends
 
-    def _needs_settling(self, index: int, cls: type[DataDrop]) -> bool:
-        try:
-            return cls.needs_settling(self._graph.fields(index))
-        except DropError as exc:
-            uid, path = self._graph.drops[index].key, f"/{self._graph.place(index)}"
-            self.problems.append(Problem("PS403", exc.reason, uid, path))
-            return False
 
-
-def _convert(uid: str, fields: Mapping[str, Any], parameter: Parameter[Any]) -> None:
-    if parameter.name in fields:
-        parameter.convert(uid, fields[parameter.name])
-        return
-    argument = parse_arguments(uid, fields).get(parameter.name)
-    if argument is not None and not argument.is_port:
-        parameter.convert(uid, argument.value)
+def problem_of(graph: Graph, finding: Finding) -> Problem:
+    """Return what was found about a drop as a problem of its graph."""
+    path = f"/{graph.place(finding.drop)}" + (f"/{finding.field}" if finding.field else "")
+    return Problem(finding.code, finding.reason, graph.drops[finding.drop].key, path)

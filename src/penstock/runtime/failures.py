@@ -11,7 +11,7 @@ import msgspec
 from penstock.config import Settings
 from penstock.runtime.folder import Folder, encodable
 
-__all__ = ["Failure", "Failures", "InputState", "in_a_line"]
+__all__ = ["Failure", "Failures", "InputState", "failure_of", "in_a_line"]
 
 
 _SHORT = 500
@@ -62,15 +62,9 @@ class Failures:
         """The failures that are in memory, the first ones."""
         return tuple(self._kept)
 
-    def add(self, uid: str, error: BaseException, inputs: Sequence[InputState]) -> None:
-        """Take note of a failure; call it where `error` was caught."""
-        limit = self._settings.message_bytes
-        told = _traceback(error)
-        self._note(
-            Failure(
-                uid, type(error).__name__, _bounded(_message(error), limit), _bounded(told, limit), inputs
-            )
-        )
+    def add(self, failure: Failure, inputs: Sequence[InputState]) -> None:
+        """Take note of a failure."""
+        self._note(msgspec.structs.replace(failure, inputs=inputs))
 
     def stalled(self, uids: Sequence[str]) -> None:
         """Take note that the session cannot go on: what is left waits for somebody outside."""
@@ -87,6 +81,14 @@ class Failures:
         if not in_full:
             failure = Failure(failure.uid, failure.error, failure.message[:_SHORT])
         self._folder.append("errors.jsonl", failure)
+
+
+def failure_of(uid: str, error: BaseException, limit_bytes: int = Settings.message_bytes) -> Failure:
+    """Return an error as text; call it where `error` was caught, in whatever process that is."""
+    told = _traceback(error)
+    return Failure(
+        uid, type(error).__name__, _bounded(_message(error), limit_bytes), _bounded(told, limit_bytes)
+    )
 
 
 def in_a_line(error: BaseException) -> str:

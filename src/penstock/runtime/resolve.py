@@ -19,7 +19,7 @@ from penstock.graph.links import APP
 from penstock.graph.problems import did_you_mean
 from penstock.runtime.names import ALIASES, STORAGES
 
-__all__ = ["Unresolvable", "resolve", "resolve_storage"]
+__all__ = ["Unresolvable", "find_class", "is_known", "resolve", "resolve_storage"]
 
 _DEFAULT_STORAGE = "file"
 
@@ -53,6 +53,20 @@ def resolve(name: str, kind: int, *, import_users: bool = True) -> type[Drop]:
             f"{name} is {what}, the category says otherwise", "correct categoryType or the class"
         )
     return cls
+
+
+def is_known(name: str) -> bool:
+    """Whether a name stands for a class of ours."""
+    return _without_old_package(name) in ALIASES
+
+
+def find_class(name: str, kind: int) -> type[Drop]:
+    """Return a class that another process has resolved: "module:Class" for ours, the graph's name for others.
+
+    Raises:
+        Unresolvable: this process cannot import it.
+    """
+    return _load(name) if ":" in name else resolve(name, kind)
 
 
 def resolve_storage(storage: str) -> type[Drop]:

@@ -9,23 +9,30 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from penstock.config import Settings
+from penstock.config import Settings, child_environment
 from penstock.drops.data import DataDrop
 from penstock.engine.states import AppState, DropState, SessionState
 from penstock.errors import DropNotReadable
 from penstock.graph.links import APP
-from penstock.ids import parse_session_id
-from penstock.runtime.build import GraphSource, prepare
+from penstock.ids import SessionId, parse_session_id
+from penstock.runtime.build import GraphSource, Prepared, import_classes, prepare
 from penstock.runtime.failures import Failure
 from penstock.runtime.folder import Folder, encodable
+from penstock.runtime.isolation import Isolation, Placement, place
+from penstock.runtime.lookup import look_up
 from penstock.runtime.session import Session
+from penstock.wire.arena import Arena
+from penstock.workers.pool import PoolSettings, WorkerPool
 
-__all__ = ["RUNS", "RunResult", "finish", "new_session", "run"]
+__all__ = ["RUNS", "RunResult", "deploy", "finish", "new_session", "run"]
 
 RUNS = Path("penstock-runs")
 """Where sessions put their folders unless told otherwise, under the current folder."""
 
 _CHUNK_BYTES = 1 << 20
+
+_PRELOAD = ("penstock.runtime.inside", "penstock.apps.python", "dill")
+"""What all worker processes need, imported once for all of them; besides what the classes of a graph name."""
 
 
 class RunResult:
@@ -163,6 +170,7 @@ def run(
     *,
     session_id: str | None = None,
     workers: int | None = None,
+    isolation: Isolation | None = None,
     directory: str | Path | None = None,
     timeout_s: float | None = None,
 ) -> RunResult:
@@ -172,6 +180,8 @@ def run(
         graph: path of a JSON file, list of dicts, or `Graph`.
         session_id: name of the session; made up unless given.
         workers: how many apps run at once; by default as many as there are cores, at least 8.
+        isolation: where apps run, "thread" or "process"; by default users' code runs in worker processes, and
+            built-in apps that are cheap and safe on threads.
         directory: the session's own folder, absent or empty; `./penstock-runs/<id>` by default.
         timeout_s: seconds after which the session is cancelled.
     Raises:
@@ -179,14 +189,29 @@ def run(
         SessionIdInvalid: the id could leave its folder.
         DirectoryInUse: the folder is not absent or empty.
     """
-    session = new_session(graph, session_id=session_id, workers=workers, directory=directory)
-    session.deploy()
+    session = new_session(
+        graph, session_id=session_id, workers=workers, isolation=isolation, directory=directory
+    )
+    deploy(session)
     try:
         session.trigger()
         session.wait(timeout_s)
     finally:
         result = finish(session)
     return result
+
+
+def deploy(session: Session) -> None:
+    """Deploy a session, or end what was made for it.
+
+    Raises:
+        DirectoryInUse: its folder is not absent or empty.
+    """
+    try:
+        session.deploy()
+    except BaseException:
+        session.close()
+        raise
 
 
 def finish(session: Session) -> RunResult:
@@ -203,6 +228,7 @@ def new_session(
     *,
     session_id: str | None = None,
     workers: int | None = None,
+    isolation: Isolation | None = None,
     directory: str | Path | None = None,
 ) -> Session:
     """Make a session that can be deployed; arguments and errors as in `run`."""
@@ -210,9 +236,44 @@ def new_session(
     if workers is not None and workers < 1:
         raise ValueError(f"workers is {workers}; it must be 1 or more")
     settings = Settings() if workers is None else Settings(workers=workers)
-    prepared = prepare(graph)
+    prepared = prepare(graph, import_users=isolation == "thread")
     folder = Folder(Path(directory).absolute() if directory is not None else (RUNS / name).absolute())
-    return Session(name, prepared, folder, settings)
+    pool = _new_pool(prepared, settings)
+    try:
+        prepared, placement = _placed(prepared, pool, isolation, name)
+        crew = None if placement is None else (pool, placement)
+        session = Session(name, prepared, folder, settings, crew)
+    except BaseException:
+        pool.close()
+        raise
+    session.own(pool.close)
+    return session
+
+
+def _placed(
+    prepared: Prepared, pool: WorkerPool, isolation: Isolation | None, session_id: SessionId
+) -> tuple[Prepared, Placement | None]:
+    """Let a worker look up users' classes, decide where drops run, and import the classes that are needed here."""
+    own: dict[int, str] = {}
+    if prepared.foreign:
+        prepared, own = look_up(prepared, pool, dict(child_environment(session_id)))
+    placement = place(prepared, isolation, own)
+    away = bytes(len(prepared.class_of)) if placement is None else placement.away
+    foreign = set(prepared.foreign)
+    here = {n for n, is_away in zip(prepared.class_of, away, strict=True) if n in foreign and not is_away}
+    return (import_classes(prepared, here) if here else prepared), placement
+
+
+def _new_pool(prepared: Prepared, settings: Settings) -> WorkerPool:
+    """Return a pool for one session; it starts nothing before there is work."""
+    return WorkerPool(
+        PoolSettings(
+            slots=settings.workers,
+            grace_s=settings.grace_s,
+            preload=(*_PRELOAD, *sorted({name for cls in prepared.classes for name in cls.libraries})),
+        ),
+        Arena(settings.shared_bytes),
+    )
 
 
 def _new_id() -> str:

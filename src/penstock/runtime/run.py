@@ -12,7 +12,8 @@ Rule 4: a Python app on a thread cannot be stopped. A slot whose app is overdue 
         changes nothing any more, its thread ends when the app returns, and a new slot takes its place.
 Rule 5: `_out` counts what slots have taken and nobody has reported, given back or given up. Only that tells
         whether something still runs: an item may be between a slot's deque and its `current`.
-Rule 6: a fault of ours on a slot or on the keeper ends the session with that error; it never hangs it.
+Rule 6: items of other processes pass through here on their way from the flow only; see `outside.py`.
+Rule 7: a fault of ours on a slot or on the keeper ends the session with that error; it never hangs it.
 """
 
 import heapq
@@ -27,7 +28,7 @@ from penstock.config import Settings
 from penstock.drops.app import AppDrop
 from penstock.engine.flow import Flow
 from penstock.engine.states import AppState
-from penstock.runtime.slot import Delay, Outcome, Settled, Slot, Work, drain
+from penstock.runtime.slot import Away, Delay, Outcome, Settled, Slot, Work, drain
 
 __all__ = ["Runner"]
 
@@ -41,11 +42,15 @@ class Runner:
         flow: only touched under `lock`.
         work: runs the items.
         class_of: per item the class by which costs are kept.
+
+    Attributes:
+        elsewhere: who runs items in other processes; None where all run here. Set before anything runs.
     """
 
     def __init__(self, flow: Flow, work: Work, class_of: Sequence[int], settings: Settings) -> None:
         self.lock = threading.Lock()
         self.abandoned: list[threading.Thread] = []
+        self.elsewhere: Away | None = None
         self._stopping: list[threading.Thread] = []
         self._flow = flow
         self._work = work
@@ -103,6 +108,16 @@ class Runner:
         with self.lock:
             heapq.heappush(self._limits, (monotonic() + seconds, index))
             self._wake_keeper()
+
+    def pause(self, index: int, seconds: float) -> None:
+        """Let a running app begin once more after some seconds. The caller holds the lock."""
+        self._flow.app_paused(index)
+        heapq.heappush(self._timers, (monotonic() + seconds, index))
+        self._wake_keeper()
+
+    def end_with(self, error: BaseException) -> None:
+        """Let `wait` raise an error; nothing can go on."""
+        self._break(error)
 
     def stop(self) -> list[AppDrop]:
         """Forget all that has not begun and return the apps that run. The caller holds the lock."""
@@ -264,7 +279,8 @@ class Runner:
         """Take what the flow has left behind; what became ready last comes first."""
         flow = self._flow
         if flow.ready:
-            self._queue.extendleft(reversed(flow.ready))
+            here = flow.ready if self.elsewhere is None else self._send_away(flow.ready)
+            self._queue.extendleft(reversed(here))
             flow.ready.clear()
         if flow.stopped:
             self._to_stop += [(index, None) for index in flow.stopped]
@@ -272,13 +288,20 @@ class Runner:
             self._wake_keeper()
         flow.changes.clear()  # on one node nobody listens to single changes; states are in the table
 
+    def _send_away(self, ready: list[int]) -> list[int]:
+        """Hand over what runs in other processes; return the rest."""
+        assert self.elsewhere is not None
+        away = self.elsewhere.away
+        there = [index for index in ready if away[index]]
+        if there:
+            self.elsewhere.send(there)
+        return [index for index in ready if not away[index]] if len(there) < len(ready) else []
+
     def _report_odd(self, index: int, outcome: Outcome) -> None:
         flow = self._flow
         if isinstance(outcome, Delay):
             if flow.execution[index] == AppState.RUNNING:  # else it was cancelled, or is overdue
-                flow.app_paused(index)
-                heapq.heappush(self._timers, (monotonic() + outcome.seconds, index))
-                self._wake_keeper()
+                self.pause(index, outcome.seconds)
         elif isinstance(outcome, Settled):
             flow.data_completed(index)
         elif flow.is_app(index):
@@ -313,7 +336,7 @@ class Runner:
             raise
 
     def _is_quiet(self) -> bool:
-        return not (self._queue or self._timers or self._out)
+        return not (self._queue or self._timers or self._out or (self.elsewhere and self.elsewhere.out))
 
     # The keeper: timers, time limits, and slots that do not move
 
@@ -363,8 +386,12 @@ class Runner:
 
     def _fire_timers(self, now: float) -> None:
         while self._timers and self._timers[0][0] <= now:
-            self._queue.append(heapq.heappop(self._timers)[1])
-            self._call_for_help()
+            index = heapq.heappop(self._timers)[1]
+            if self.elsewhere is not None and self.elsewhere.away[index]:
+                self.elsewhere.send([index])
+            else:
+                self._queue.append(index)
+                self._call_for_help()
 
     def _end_overdue(self, now: float) -> list[int]:
         overdue: list[int] = []
@@ -381,6 +408,8 @@ class Runner:
 
     def _give_up(self, index: int) -> bool:
         """End an overdue app as failed, whether it runs or waits; False where it has just ended by itself."""
+        if self.elsewhere is not None:
+            self.elsewhere.give_up(index, "its time limit was over")
         holder = next((slot for slot in self._slots if slot.current == index), None)
         app = None if holder is None else holder.app
         if holder is not None:

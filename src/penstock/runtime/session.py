@@ -18,7 +18,7 @@ from penstock.apps.process import GRACE_S
 from penstock.config import Settings, child_environment
 from penstock.drops.app import AppDrop
 from penstock.drops.base import Drop, Linked, Side, Site
-from penstock.drops.data import DataDrop
+from penstock.drops.data import Buffer, DataDrop
 from penstock.engine.flow import Flow
 from penstock.engine.session import SessionEvent, advance
 from penstock.engine.states import ENDED, AppState, DropState, SessionState
@@ -27,13 +27,16 @@ from penstock.graph import analyse
 from penstock.ids import SessionId
 from penstock.runtime.build import Prepared
 from penstock.runtime.capture import capturing, listen
-from penstock.runtime.failures import Failures, InputState, in_a_line
+from penstock.runtime.failures import Failure, Failures, InputState, failure_of, in_a_line
 from penstock.runtime.folder import Folder, encodable
-from penstock.runtime.linking import linked
+from penstock.runtime.isolation import Placement
+from penstock.runtime.linking import Neighbours
 from penstock.runtime.logbook import Logbook
 from penstock.runtime.objects import Objects
+from penstock.runtime.outside import Outside
 from penstock.runtime.run import Runner
 from penstock.runtime.slot import SETTLED, Delay, Settled, Slot
+from penstock.workers.pool import WorkerPool
 
 __all__ = ["Session"]
 
@@ -48,9 +51,17 @@ class Session:
 
     Args:
         folder: the session's own folder; made by `deploy`.
+        workers: a pool, and which drops run there; without it all run on threads.
     """
 
-    def __init__(self, session_id: SessionId, prepared: Prepared, folder: Folder, settings: Settings) -> None:
+    def __init__(
+        self,
+        session_id: SessionId,
+        prepared: Prepared,
+        folder: Folder,
+        settings: Settings,
+        workers: tuple[WorkerPool, Placement] | None = None,
+    ) -> None:
         self.session_id: str = session_id
         self.directory: Path = folder.directory
         self.environment: Mapping[str, str] = child_environment(session_id)
@@ -63,7 +74,9 @@ class Session:
         self._graph = prepared.graph
         self._rules = prepared.rules
         self._objects = Objects(self._construct)
+        self._neighbours = Neighbours(prepared.wiring, self._graph.drops.__getitem__)
         self._told: dict[int, object] = {}
+        self._attempts: dict[int, int] = {}
         self._logbook = Logbook(folder, settings.log_bytes_per_drop)
         self._owned = ExitStack()
         self._started_s = 0.0
@@ -74,6 +87,10 @@ class Session:
             self._makers[prepared.class_of[i]] = None
         self.flow = Flow(prepared.wiring, prepared.rules, settling=prepared.settling, ends=prepared.ends)
         self._runner = Runner(self.flow, self, prepared.class_of, settings)
+        self._outside: Outside | None = None
+        if workers is not None:
+            pool, placement = workers
+            self._outside = self._runner.elsewhere = Outside(self, self._runner, pool, placement)
 
     # Life cycle
 
@@ -102,6 +119,8 @@ class Session:
         self._owned.callback(self.folder.close)
         self._owned.callback(self._logbook.close)
         self._owned.enter_context(capturing())
+        if self._outside is not None:
+            self._outside.start(self.directory, self.environment)
         self.state = advance(self.state, SessionEvent.DEPLOYED)
 
     def trigger(self, indices: Iterable[int] | None = None) -> None:
@@ -142,6 +161,8 @@ class Session:
             self.seconds = time.perf_counter() - self._started_s
             self.flow.cancel()
             running = self._runner.stop()
+            if self._outside is not None:
+                self._outside.cancel()
         streaming = [drop for drop in self._objects.all() if isinstance(drop, AppDrop)]
         for app in {id(app): app for app in (*running, *streaming)}.values():
             self._cancel_app(app)
@@ -152,12 +173,18 @@ class Session:
         apps = [drop for drop in drops if isinstance(drop, AppDrop)]
         for app in apps:  # where an EndDrop ended the session, or nobody ended it
             self._cancel_app(app)
+        if self._outside is not None:
+            self._outside.close(self._settings.grace_s + _REAP_S)
         self._runner.close(self._settings.abandon_s, max(self._settings.close_s, GRACE_S + _REAP_S))
         for app in apps:
             self._objects.forget(app.index)
         files = [drop for drop in drops if isinstance(drop, DataDrop)]
         self._release([drop for drop in files if drop.status != DropState.COMPLETED])
         self._owned.close()
+
+    def own(self, close: Callable[[], None]) -> None:
+        """Let something be closed at the end of `close`, after all else."""
+        self._owned.callback(close)
 
     def _release(self, drops: list[DataDrop]) -> None:
         if not self.abandoned:
@@ -181,9 +208,23 @@ class Session:
         """How many threads still run code that could not be stopped."""
         return sum(thread.is_alive() for thread in self._runner.abandoned)
 
+    @property
+    def nursery_pid(self) -> int:
+        """The process that ends all workers when this one is gone; 0 where there is none."""
+        return 0 if self._outside is None else self._outside.pool.nursery_pid
+
     def note(self, index: int, stream: str, text: str) -> None:
         """Add to the log of a drop."""
         self._logbook.write(self.uid(index), stream, text)
+
+    def close_page(self, index: int) -> None:
+        """Write the end of a drop's log; it prints no more."""
+        self._logbook.close_page(self.uid(index))
+
+    def find_data(self, index: int) -> DataDrop | None:
+        """Return the object of a data drop where there is one."""
+        drop = self._objects.find(index)
+        return drop if isinstance(drop, DataDrop) else None
 
     def counts(self) -> Mapping[DropState, int]:
         """Return how many drops are in each state now."""
@@ -226,25 +267,33 @@ class Session:
             delay_s = app.delay_s() if app.delayed else 0.0
             if delay_s > 0:
                 return Delay(delay_s)
-        self._try(app, self._rules.tries.get(index, 1))
-        self._objects.forget(index)
+        delay = self._try(app, self._rules.tries.get(index, 1))
+        if delay is None:
+            self._objects.forget(index)
+        return delay
+
+    def _try(self, app: AppDrop, tries: int) -> Delay | None:
+        try:
+            app.run()
+        except Exception as error:  # the boundary to user code; the last error goes on to the runner
+            attempt = self._attempts[app.index] = self._attempts.get(app.index, 0) + 1
+            if attempt >= tries or app.exec_status != AppState.RUNNING:
+                raise
+            return Delay(self.tell_retry(app.index, attempt, in_a_line(error)))
         return None
 
-    def _try(self, app: AppDrop, tries: int) -> None:
-        for attempt in range(1, tries + 1):
-            try:
-                app.run()
-            except Exception as error:  # the boundary to user code; the last error goes on to the runner
-                if attempt == tries or app.exec_status != AppState.RUNNING:
-                    raise
-                self._logbook.write(
-                    app.uid, "penstock", f"try {attempt} of {tries} failed: {in_a_line(error)}\n"
-                )
-                for output in app.outputs:
-                    if len(output.producers) == 1:
-                        output.discard()
-            else:
-                return
+    def tell_retry(self, index: int, attempt: int, reason: str) -> float:
+        """Take note that an app failed and is tried again; return after how many seconds."""
+        tries = self._rules.tries[index]
+        settings = self._settings
+        pause_s = min(settings.retry_s * 2.0 ** (attempt - 1), settings.retry_most_s)
+        self.note(
+            index, "penstock", f"try {attempt} of {tries} failed: {reason}; the next in {pause_s:g} s\n"
+        )
+        for i in self.prepared.wiring.after[index]:
+            if len(self.prepared.wiring.before[i]) == 1:
+                self._data(i).discard()
+        return pause_s
 
     def failed(self, index: int, error: BaseException) -> None:
         if self.flow.is_app(index):
@@ -252,18 +301,22 @@ class Session:
         self._logbook.close_page(self.uid(index))
         # One that was cancelled or skipped is not to blame; one in ERROR failed by itself, or that is already told.
         if self.status(index) not in ENDED or self.status(index) == DropState.ERROR:
-            self._tell_failure(index, error)
+            self._tell(index, error)
 
     def overdue(self, index: int) -> None:
-        error = TimeLimitExceeded(self.uid(index), self._rules.time_limit_s[index])
-        self._tell_failure(index, error)
+        self._tell(index, TimeLimitExceeded(self.uid(index), self._rules.time_limit_s[index]))
 
-    def _tell_failure(self, index: int, error: BaseException) -> None:
+    def _tell(self, index: int, error: BaseException) -> None:
+        self.tell_failure(index, failure_of(self.uid(index), error, self._settings.message_bytes))
+
+    def tell_failure(self, index: int, failure: Failure) -> None:
         """Take note of a drop's failure once: two pieces of a stream, or a limit and an error, may come together."""
         if self._told.setdefault(index, mine := object()) is mine:
-            self.failures.add(self.uid(index), error, self._describe_inputs(index))
+            self.failures.add(failure, self._describe_inputs(index))
 
     def stop(self, index: int, app: AppDrop | None) -> None:
+        if self._outside is not None:
+            self._outside.stop(index)
         kept = self._objects.forget(index)
         for drop in {id(drop): drop for drop in (app, kept) if isinstance(drop, AppDrop)}.values():
             self._cancel_app(drop)
@@ -333,9 +386,13 @@ class Session:
         return AppState(self.flow.execution[index])
 
     def linked(self, index: int, side: Side) -> tuple[Linked, ...]:
-        return linked(self.prepared, index, side, self.drop)
+        return self._neighbours.linked(index, side, self.drop)
 
-    def writing(self, index: int) -> None:
+    def stored(self, index: int) -> Buffer | None:
+        return None if self._outside is None else self._outside.stored(index)
+
+    def writing(self, index: int, data: memoryview) -> bool:
+        del data  # it is kept by the drop's own object
         state = self.flow.state[index]
         if state == DropState.INITIALIZED:
             with self._runner.lock:
@@ -344,12 +401,13 @@ class Session:
                     self.flow.data_writing(index)
         if state > DropState.WRITING:
             raise DropNotWritable(self.uid(index), f"is {DropState(state).name} and takes no more data")
+        return False
 
     def written(self, index: int, data: memoryview) -> None:
         for app_index in self.prepared.wiring.streaming.get(index, ()):
-            self._stream(app_index, self.uid(index), data)
+            self._stream(app_index, index, data)
 
-    def _stream(self, index: int, uid: str, data: memoryview) -> None:
+    def _stream(self, index: int, data_index: int, data: memoryview) -> None:
         if self.flow.execution[index] == AppState.NOT_RUN:
             with self._runner.lock:
                 started = self.flow.stream_started(index)
@@ -357,10 +415,13 @@ class Session:
                 self._runner.limit(index, self._rules.time_limit_s[index])
         if self.flow.execution[index] != AppState.RUNNING:
             return
+        if self._outside is not None and self._outside.away[index]:
+            self._outside.push(index, data_index, data)
+            return
         writer = listen(_PieceEar(self, index))
         try:
             app = self._app(index)
-            app.data_written(uid, data)
+            app.data_written(self.uid(data_index), data)
         except BaseException as error:  # noqa: BLE001  the boundary to user code; the writer is not to blame
             kept = self._objects.find(index)
             self.failed(index, error)

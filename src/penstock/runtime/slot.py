@@ -3,12 +3,13 @@
 
 import threading
 from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import NamedTuple, Protocol, TypeVar
 
 from penstock.drops.app import AppDrop
 
-__all__ = ["SETTLED", "Delay", "Outcome", "Settled", "Slot", "Work", "drain"]
+__all__ = ["SETTLED", "Away", "Delay", "Outcome", "Settled", "Slot", "Work", "drain"]
 
 _Item = TypeVar("_Item")
 
@@ -45,6 +46,24 @@ class Work(Protocol):
 
     def stop(self, index: int, app: AppDrop | None) -> None:
         """Stop an item that must not go on, if that is possible; `app` is its object where it runs on a slot."""
+
+
+class Away(Protocol):
+    """What a runner asks of those who run items in other processes; called with the runner's lock held.
+
+    Attributes:
+        away: per item whether it runs there.
+        out: the items that are there now.
+    """
+
+    away: bytearray
+    out: set[int]
+
+    def send(self, indices: Iterable[int]) -> None:
+        """Take items to run; they are in `out` until their end has been told to the flow."""
+
+    def give_up(self, index: int, cause: str) -> bool:
+        """End an item that is out; False where it is not."""
 
 
 class Slot:

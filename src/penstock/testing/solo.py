@@ -118,10 +118,16 @@ class SoloSite:
     def linked(self, index: int, side: Side) -> tuple[Linked, ...]:
         return tuple(self._links.get((index, side), ()))
 
-    def writing(self, index: int) -> None:
+    def stored(self, index: int) -> Buffer | None:
+        del index  # all data is written here
+        return None
+
+    def writing(self, index: int, data: memoryview) -> bool:
+        del data  # it is kept by the drop's own object
         if self._status[index] in ENDED:
             raise DropNotWritable(self.uid(index), f"is {self._status[index].name}")
         self._status[index] = DropState.WRITING
+        return False
 
     def written(self, index: int, data: memoryview) -> None:
         for link in self.linked(index, Side.AFTER):

@@ -144,7 +144,7 @@ def test_sleep_and_copy_does_both(site: SoloSite) -> None:
 
 def test_the_null_app_inherits_its_run(site: SoloSite) -> None:
     assert NullBarrierApp.run is AppDrop.run
-    assert NullBarrierApp.trusted
+    assert NullBarrierApp.isolation == "thread"
 
 
 @pytest.mark.parametrize(

@@ -214,3 +214,38 @@ def test_too_deep_nesting_is_named(code: str) -> None:
         check_function("app", "f", code)
     with pytest.raises(ClassNotFound, match="no Python"):
         check_function("app", "f", code.encode())
+
+
+def test_the_same_source_gives_each_drop_a_namespace_of_its_own() -> None:
+    code = "count = []\ndef more():\n    count.append(1)\n    return len(count)"
+    first, second = find_function("one", "more", code), find_function("two", "more", code)
+    assert (first(), first(), second()) == (1, 2, 1)
+    assert (first.__module__, second.__module__) == ("func_code of one", "func_code of two")
+
+
+def test_tracebacks_name_the_drop_whose_source_it_is_in_inner_functions_too() -> None:
+    code = "def outer():\n    def inner():\n        return [x for x in ()]\n    return inner"
+    for uid in ("one", "two"):
+        outer = find_function(uid, "outer", code)
+        assert {outer.__code__.co_filename, outer().__code__.co_filename} == {f"<func_code of {uid}>"}
+        assert find_function(uid, "", "lambda: 1").__code__.co_filename == f"<func_code of {uid}>"
+
+
+@pytest.mark.parametrize("uid", ["one", "two"])
+def test_what_the_compiler_refuses_is_told_with_the_drop(uid: str) -> None:
+    with pytest.raises(ClassNotFound, match=f"func_code fails: SyntaxError.*<func_code of {uid}>"):
+        find_function(uid, "f", "def f(): pass\nreturn 1")
+
+
+def test_a_module_that_was_replaced_is_asked_anew(modules: Path) -> None:
+    name = "pkg_for_apps.inner.deep.Box"
+    first = find_function("app", name)
+    assert find_function("app", name) is first
+    for module in [module for module in sys.modules if module.startswith("pkg_for_apps")]:
+        del sys.modules[module]
+    (modules / "inner" / "deep.py").write_text("class Other: pass\nclass Box: pass\n")
+    second = find_function("app", name)
+    assert second is not first
+    sys.modules["pkg_for_apps.inner.deep"].Box = 5  # type: ignore[attr-defined]  # made by this test
+    with pytest.raises(ClassNotFound, match="cannot be called"):
+        find_function("app", name)

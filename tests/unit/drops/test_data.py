@@ -1,5 +1,6 @@
 """The base of data drops: size, expected size, readers, checksums."""
 
+import io
 import sys
 import threading
 import zlib
@@ -168,3 +169,50 @@ def test_settling_is_a_matter_of_the_class_unless_it_says_otherwise():
         settles = True
 
     assert (DataDrop.needs_settling({}), Settling.needs_settling({})) == (False, True)
+
+
+def test_the_content_as_a_buffer_is_shared_and_read_only(site: SoloSite):
+    drop = site.add(MemoryDrop, "d")
+    content = bytes(10_000)
+    site.fill(drop, content)
+    assert drop.buffer().obj is content
+    assert drop.buffer().readonly
+
+
+def test_the_buffer_joins_pieces(site: SoloSite):
+    drop = site.add(MemoryDrop, "d")
+    for piece in (b"abc", b"d", b"e" * 5000):
+        drop.write(piece)
+    site.fill(drop)
+    assert drop.buffer() == b"abcd" + b"e" * 5000
+
+
+def test_a_buffer_is_refused_as_reading_is(site: SoloSite):
+    drop = site.add(MemoryDrop, "d")
+    with pytest.raises(DropNotReadable, match="is INITIALIZED"):
+        drop.buffer()
+    site.fill(drop, b"abc")
+    drop.delete()
+    with pytest.raises(DropNotReadable, match="was deleted"):
+        drop.buffer()
+
+
+@pytest.mark.parametrize("method", ["read", "_reader"])
+def test_the_buffer_of_who_reads_in_its_own_way_is_what_it_reads(site: SoloSite, method: str):
+    own = {"read": lambda self: b"own", "_reader": lambda self: io.BytesIO(b"own")}[method]
+    drop = site.add(type("Own", (MemoryDrop,), {method: own}), "d")
+    site.fill(drop, b"abc")
+    assert drop.buffer() == b"own"
+
+
+def test_several_buffers_are_one_piece(site: SoloSite):
+    pieces: list[bytes] = []
+
+    class Listening(AppDrop):
+        def data_written(self, uid: str, data: memoryview) -> None:
+            pieces.append(bytes(data))
+
+    drop = site.add(MemoryDrop, "d")
+    site.link(drop, site.add(Listening, "app"), streaming=True)
+    assert drop.write_parts([b"ab", memoryview(b"cd"), bytearray(b"e")]) == 5
+    assert pieces == [b"abcde"]

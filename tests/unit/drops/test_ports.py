@@ -1,11 +1,15 @@
 """Declared parameters and described arguments."""
 
+import re
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock.drops import ports
 from penstock.drops.data import DataDrop
-from penstock.drops.ports import Parameter, boolean, declared_parameters, integer, parse_arguments
+from penstock.drops.ports import Argument, Parameter, boolean, declared_parameters, integer, parse_arguments
 from penstock.errors import ParameterInvalid
 from penstock.testing.solo import SoloSite
 
@@ -114,3 +118,42 @@ def test_usage_says_which_way_data_goes(usage: str | None, is_port: bool, is_inp
 def test_what_is_no_whole_number_is_called_so(site: SoloSite, text: object):
     with pytest.raises(ParameterInvalid, match="it is no whole number"):
         site.add(Sized, "d", width=text).width
+
+
+DESCRIPTIONS = st.dictionaries(
+    st.sampled_from("abc"),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "name": st.sampled_from(["a", "other", None]),
+            "value": st.none() | st.integers() | st.text(max_size=2),
+            "type": st.sampled_from(["String", "Integer", None, 5]),
+            "usage": st.sampled_from(["InputPort", None]),
+            "unknown": st.integers(),
+        },
+    )
+    | st.integers()
+    | st.none(),
+    max_size=3,
+)
+
+
+@given(application=DESCRIPTIONS, component=DESCRIPTIONS)
+def test_arguments_read_at_once_are_those_read_one_by_one(application: Any, component: Any):
+    fields = {"applicationArgs": application, "componentParams": component}
+
+    def each() -> dict[str, Argument]:
+        arguments: dict[str, Argument] = {}
+        for group, described in fields.items():
+            ports._parse_each("d", group, described, arguments)
+        return arguments
+
+    try:
+        expected = each()
+    except ParameterInvalid as exc:
+        problem = str(exc)
+    else:
+        assert list(parse_arguments("d", fields).items()) == list(expected.items())
+        return
+    with pytest.raises(ParameterInvalid, match=re.escape(problem)):
+        parse_arguments("d", fields)

@@ -124,7 +124,7 @@ def app(uid: str, cls: type[Drop], inputs: list[str], outputs: list[str], **fiel
 
 
 def run(graph: list[dict[str, Any]], **options: Any) -> penstock.RunResult:
-    return penstock.run(graph, timeout_s=HANG_S, **options)
+    return penstock.run(graph, timeout_s=HANG_S, isolation="thread", **options)
 
 
 def test_data_flows_through_apps() -> None:
@@ -171,7 +171,7 @@ def test_tries_start_with_empty_outputs_again() -> None:
 
 def test_delayed_apps_hold_no_thread() -> None:
     apps = [app(f"later{i}", Later, ["a"], [], seconds=HANG_S) for i in range(300)]
-    session = new_session([data("a"), *apps], workers=2)
+    session = new_session([data("a"), *apps], workers=2, isolation="thread")
     session.deploy()
     try:
         session.trigger()
@@ -195,7 +195,9 @@ def test_delayed_apps_run_when_their_time_has_come() -> None:
 def test_many_ready_apps_share_a_bounded_number_of_threads() -> None:
     gate = Wait.gates["bounded"] = threading.Event()
     session = new_session(
-        [data("a"), *(app(f"w{i}", Wait, ["a"], [], gate="bounded") for i in range(2000))], workers=8
+        [data("a"), *(app(f"w{i}", Wait, ["a"], [], gate="bounded") for i in range(2000))],
+        workers=8,
+        isolation="thread",
     )
     before = threading.active_count()
     session.deploy()
@@ -253,7 +255,12 @@ def test_an_overdue_app_fails_and_its_slot_is_replaced() -> None:
 def test_a_hung_app_cancelled_does_not_starve_the_next_session() -> None:
     gate = Wait.gates["hung"] = threading.Event()
     try:
-        hung = penstock.run([app("hang", Wait, [], ["a"], gate="hung"), data("a")], workers=1, timeout_s=0.05)
+        hung = penstock.run(
+            [app("hang", Wait, [], ["a"], gate="hung"), data("a")],
+            workers=1,
+            isolation="thread",
+            timeout_s=0.05,
+        )
         assert hung.status == "CANCELLED"
         assert hung.states == {"hang": (6, 4), "a": (6, None)}
         assert run([app("give", Give, [], ["a"]), data("a")], workers=1).ok
