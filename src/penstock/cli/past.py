@@ -12,10 +12,19 @@ from penstock.errors import SessionNotFound
 from penstock.runtime.failures import Failure
 from penstock.runtime.folder import Folder, LogLine
 
-__all__ = ["PastDrop", "PastRun", "read_failures", "read_log", "read_past"]
+__all__ = ["PastDrop", "PastRun", "PastWorker", "read_failures", "read_log", "read_past"]
 
 T = TypeVar("T")
 _RUNNING = "RUNNING"
+
+
+class PastWorker(msgspec.Struct, frozen=True, rename="camel"):
+    """The worker process that ran an app last; memory is that of the process meanwhile."""
+
+    slot: int
+    pid: int
+    seconds: float
+    peak_kib: int = msgspec.field(name="peakKiB", default=0)
 
 
 class PastDrop(msgspec.Struct, frozen=True, rename="camel"):
@@ -23,6 +32,7 @@ class PastDrop(msgspec.Struct, frozen=True, rename="camel"):
 
     status: DropState
     exec_status: AppState | None = None
+    worker: PastWorker | None = None
 
 
 class PastRun(msgspec.Struct, frozen=True):

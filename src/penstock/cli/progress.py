@@ -1,20 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """The bar of a run: how many drops are in which state, drawn a few times a second on a terminal only."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import monotonic
 from typing import TextIO
 
+from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
+from penstock.cli.streams import plain
 from penstock.cli.terminal import console
 from penstock.engine.states import DropState
+from penstock.workers.pool import SlotState
 
 __all__ = ["progress"]
 
-Show = Callable[[Mapping[DropState, int]], None]
+Slots = Sequence[tuple[SlotState, str]]
+Show = Callable[[Mapping[DropState, int], Slots], None]
 
 # Groups of states in the order of the bar: word, look, signs (the second where a terminal knows no Unicode).
 _GROUPS: tuple[tuple[str, str, str, frozenset[DropState]], ...] = (
@@ -26,6 +30,8 @@ _GROUPS: tuple[tuple[str, str, str, frozenset[DropState]], ...] = (
 )
 _REST = ("bright_black", "\u2500-")
 _BAR_WIDTH = 28
+_LONG_S, _MOST_LINES = 1.0, 8
+"""Apps that run so long are named, and so many of them."""
 
 
 @contextmanager
@@ -33,14 +39,34 @@ def progress(stream: TextIO, drops: int) -> Iterator[Show]:
     """Draw a bar while inside; the function given takes the counts. Draws nothing but on a terminal."""
     out = console(stream)
     if not out.is_terminal:
-        yield lambda _: None
+        yield lambda *_: None
         return
     began = monotonic()
     signs = 0 if out.encoding.lower().startswith("utf") else 1
     with Live(
         console=out, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
     ) as live:
-        yield lambda counts: live.update(_line(counts, drops, monotonic() - began, signs), refresh=True)
+        yield lambda counts, slots: live.update(
+            Group(_line(counts, drops, monotonic() - began, signs), *_workers(slots)), refresh=True
+        )
+
+
+def _workers(slots: Slots) -> Iterator[Text]:
+    """Yield what worker processes do: one line for all, one for each that has been busy for a while."""
+    if not slots:
+        return
+    busy = [(row, uid) for row, uid in slots if row.ident >= 0]
+    restarts = sum(row.restarts for row, _ in slots)
+    told = f"  {len(busy)} busy  {len(slots) - len(busy)} idle" + (
+        f"  {restarts} restarts" if restarts else ""
+    )
+    yield Text.assemble(("workers ", "bold"), told)
+    long = sorted((pair for pair in busy if pair[0].seconds >= _LONG_S), key=lambda pair: -pair[0].seconds)
+    for row, uid in long[:_MOST_LINES]:
+        line = f"          slot {row.slot}  pid {row.pid}  {row.seconds:.0f} s  {plain(uid or row.holder)}"
+        yield Text(line, overflow="ellipsis", no_wrap=True)
+    if len(long) > _MOST_LINES:
+        yield Text(f"          and {len(long) - _MOST_LINES} more")
 
 
 def _line(counts: Mapping[DropState, int], drops: int, seconds: float, signs: int) -> Text:

@@ -98,7 +98,7 @@ def _watch(session: Session, timeout_s: float | None, interruption: "_Interrupti
         while not interruption.number:
             if session.wait(_pause(deadline)):
                 return 0
-            show(session.counts())
+            show(session.counts(), session.slots())
             if deadline is not None and monotonic() >= deadline:
                 return _TIMEOUT
     return _SIGNALLED + interruption.number

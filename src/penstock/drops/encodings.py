@@ -25,7 +25,16 @@ from penstock.errors import EncodingFailed
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["DEFAULT_ENCODING", "ENCODINGS", "PICKLE_MARK", "encoding_named", "load_value", "store_value"]
+__all__ = [
+    "DEFAULT_ENCODING",
+    "ENCODINGS",
+    "PICKLE_MARK",
+    "encoding_named",
+    "load_default",
+    "load_value",
+    "store_default",
+    "store_value",
+]
 
 DEFAULT_ENCODING = "dill"
 """What a function's port uses when the graph names nothing."""
@@ -102,7 +111,7 @@ def load_value(drop: DataDrop, encoding: str) -> object:
         return _path_of(drop)
     if name == "dataurl":
         return drop.url
-    content = drop.buffer()
+    content = drop.private_buffer() if name == "npy" else drop.buffer()
     try:
         return _LOADERS[name](content)
     except Exception as exc:  # an unpickled class may raise anything; one error with the remedy leaves here
@@ -133,6 +142,24 @@ def store_value(drop: DataDrop, value: object, encoding: str) -> None:
         drop.write_parts(content)
     elif len(content):
         drop.write(content)
+
+
+def load_default(content: memoryview) -> object:
+    """Return the value that content holds in the default encoding.
+
+    Raises:
+        Exception: it holds none; whatever unpickling raises.
+    """
+    return _load_dill(content)
+
+
+def store_default(value: object) -> Buffer | tuple[Buffer, ...]:
+    """Return the content that a value becomes in the default encoding, in parts where it is large.
+
+    Raises:
+        Exception: it cannot be pickled; whatever pickling raises.
+    """
+    return _store_dill(value)
 
 
 def _path_of(drop: DataDrop) -> str:
@@ -325,8 +352,8 @@ def _read_header(head: bytes) -> "tuple[tuple[int, ...], bool, np.dtype[Any]]":
 
 
 def _own(array: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
-    """Return an array that a user may write to, from one over the content of a drop."""
-    return array.copy()
+    """Return an array that a user may write to, from one over the content of a drop or over a private view of it."""
+    return array if array.flags.writeable else array.copy()
 
 
 def _store_npy(value: object) -> Buffer | tuple[Buffer, ...]:

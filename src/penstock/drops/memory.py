@@ -8,7 +8,7 @@ million writes of ten bytes stay cheap. The first reader joins the pieces, all l
 import io
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO, ClassVar
 from urllib.parse import quote
 
@@ -21,6 +21,7 @@ from penstock.errors import DropNotReadable
 __all__ = ["MemoryDrop"]
 
 _SMALL_BYTES = 1 << 12
+_LARGE_BYTES = 1 << 16
 _GATHERED_BYTES = 1 << 16
 
 
@@ -44,6 +45,7 @@ class MemoryDrop(DataDrop):
         super().__init__(site, index)
         stored = site.stored(index)
         self._pieces: list[Buffer] = [] if stored is None else [stored]
+        self._placed: memoryview | None = None
         self._gone = False
         if stored is not None:
             self._written_bytes = memoryview(stored).nbytes
@@ -77,7 +79,19 @@ class MemoryDrop(DataDrop):
         place = f"{socket.gethostname()}/{os.getpid()}"
         return f"{self.scheme}://{place}/{quote(self.site.session_id, '')}/{quote(self.uid, '')}"
 
+    def write_parts(self, parts: Sequence[Buffer]) -> int:
+        """Add several buffers as one piece; a large one that is the whole content is copied once, to where it stays."""
+        size = sum(memoryview(part).nbytes for part in parts)
+        placed = self.site.place(self.index, parts) if size >= _LARGE_BYTES and not self._pieces else None
+        if placed is None:
+            return super().write_parts(parts)
+        self._placed = placed
+        return self.write(placed)
+
     def _append(self, data: memoryview) -> None:
+        if data is self._placed:
+            self._pieces.append(data)
+            return
         last = self._pieces[-1] if self._pieces else b""
         if data.nbytes >= _SMALL_BYTES or not self._pieces:
             self._pieces.append(whole_bytes(data))
@@ -98,6 +112,14 @@ class MemoryDrop(DataDrop):
         if len(pieces) == 1 and not self._gone and isinstance(pieces[0], memoryview):
             return pieces[0].toreadonly()  # kept elsewhere, and as it is
         return memoryview(self._joined())
+
+    def private_buffer(self) -> memoryview:
+        """Return a view of shared memory that is copied page by page where the caller writes; else `buffer`."""
+        view = self.buffer()
+        is_shared = len(self._pieces) == 1 and isinstance(self._pieces[0], memoryview)
+        # Asked anew: what one reader does to its view no other may see.
+        again = self.site.stored(self.index) if is_shared and not self._pieces[0].readonly else None  # type: ignore[union-attr]
+        return view if again is None else memoryview(again)
 
     def parts(self) -> list[Buffer]:
         """Return the content in pieces, one behind the other; also of data that is not complete."""

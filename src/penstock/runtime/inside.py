@@ -24,6 +24,7 @@ import msgspec
 from penstock.drops.app import AppDrop
 from penstock.drops.base import Drop, Linked, Side
 from penstock.drops.data import Buffer, DataDrop
+from penstock.drops.encodings import DEFAULT_ENCODING, store_value
 from penstock.drops.memory import MemoryDrop
 from penstock.engine.states import ENDED, AppState, DropState
 from penstock.errors import DropNotWritable
@@ -35,6 +36,7 @@ from penstock.runtime.messages import (
     DESCRIBE,
     FINISH,
     PIECE,
+    RUN,
     SETTLE,
     ClassFacts,
     Content,
@@ -46,6 +48,7 @@ from penstock.runtime.messages import (
     encode,
     to_content,
 )
+from penstock.runtime.quick import NOT_QUICK, QuickFunctions, stored
 from penstock.runtime.resolve import Unresolvable, find_class
 from penstock.wire.arena import Block
 from penstock.workers.child import RequestFailed, Tools
@@ -101,9 +104,11 @@ class _InsideSite:
             tools.memory.view(Block(*setup.image), private=True), setup.streaming, setup.children
         )
         self._neighbours = Neighbours(self.graph, self.graph.spec)
-        self._task = Task(0, -1)
+        self._quick = QuickFunctions(self.graph, self._neighbours, self._class)
+        self._task = Task(RUN, -1)
         self._objects: dict[int, Drop] = {}
         self._states: dict[int, DropState] = {}
+        self._placed: dict[int, tuple[memoryview, Content]] = {}
         self._resident: dict[int, Drop] = {}
         self._inputs: Sequence[int] = ()
         os.environ.update(setup.environment)
@@ -139,8 +144,13 @@ class _InsideSite:
         self._task = task
         self._objects = {}
         self._states = {}
+        self._placed = {}
         self._inputs = self.graph.before[task.index]
         try:
+            if task.kind == RUN and not task.states:
+                report = self._run_quick(task.index)
+                if report is not None:
+                    return report
             if task.kind == SETTLE:
                 cast("DataDrop", self.drop(task.index)).settle()
                 return self._report(None, (task.index,))
@@ -148,13 +158,31 @@ class _InsideSite:
         except BaseException as error:  # noqa: BLE001  the boundary to user code, which may raise anything
             return self._report(error, ())
         finally:
-            self._objects = {}
+            self._objects, self._placed = {}, {}
+
+    def _run_quick(self, index: int) -> Report | None:
+        """Run a function without making drop objects; None where that is not possible, and nothing was done."""
+        outputs = self.graph.after[index]
+        if outputs and self._is_shared(outputs[0]):
+            return None
+        result = self._quick.call(index, self.stored)
+        if result is NOT_QUICK:
+            return None
+        if not outputs:
+            return _NOTHING
+        try:
+            parts = stored(result)
+        except Exception:  # raised again here, with what to do about it
+            store_value(cast("DataDrop", self.drop(outputs[0])), result, DEFAULT_ENCODING)
+            raise
+        return Report({outputs[0]: self._place(parts)})
 
     def _run(self, task: Task) -> Report:
         index = task.index
         app = cast("AppDrop", self._resident.get(index) or self.drop(index))
         self._objects[index] = app
-        if type(app).cancel is not AppDrop.cancel:
+        can_stop = type(app).cancel is not AppDrop.cancel
+        if can_stop:
             signal.signal(signal.SIGTERM, _Canceller(app))
         if task.kind == PIECE:
             assert task.piece is not None
@@ -169,7 +197,8 @@ class _InsideSite:
         try:
             app.run()
         finally:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            if can_stop:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
         return self._report(None, self.graph.after[index])
 
     # What is told
@@ -208,6 +237,9 @@ class _InsideSite:
     def _ship(self, drop: MemoryDrop) -> Content:
         """Return the content of a drop as it travels: small ones inside, others through shared memory."""
         parts = drop.parts()
+        placed = self._placed.get(drop.index)
+        if placed is not None and len(parts) == 1 and parts[0] is placed[0]:
+            return placed[1]
         return self._place(parts)
 
     def _place(self, parts: Sequence[Buffer]) -> Content:
@@ -285,6 +317,16 @@ class _InsideSite:
         if content is None and index not in self._inputs and not self._is_mine(index):
             content = _decode_content(self._ask("content", index))
         return None if content is None else self._bytes(content)
+
+    def place(self, index: int, parts: Sequence[Buffer]) -> memoryview | None:
+        if not self._is_mine(index) or self._is_shared(index):
+            return None
+        content = self._place(parts)
+        if isinstance(content, bytes):
+            return None
+        view = memoryview(self._bytes(content)).toreadonly()
+        self._placed[index] = view, content
+        return view
 
     def writing(self, index: int, data: memoryview) -> bool:
         if not self._is_mine(index) or self._is_shared(index):

@@ -71,17 +71,24 @@ class Neighbours:
         if not row:
             return ()
         is_app = rows.kinds[index] == APP
-        names = self._names(index, is_before=is_before, is_app=is_app)
         streams = self._streams(index, row, is_app=is_app) if rows.streaming and is_before == is_app else ()
-        found: list[Linked] = []
+        ports = self._named(index, row, is_before=is_before, is_app=is_app)
+        return tuple([Linked(port, drop(i), i in streams) for port, i in ports])
+
+    def inputs(self, app: int) -> list[tuple[str, int]]:
+        """Return (port, index) of an app's inputs, in the order of the graph."""
+        return self._named(app, self._rows.before[app], is_before=True, is_app=True)
+
+    def _named(self, index: int, row: Row, *, is_before: bool, is_app: bool) -> list[tuple[str, int]]:
+        names = self._names(index, is_before=is_before, is_app=is_app)
+        found: list[tuple[str, int]] = []
         for i in row:
             ports = self._ports(names, i) if names else None
             if ports:
-                found += [Linked(port, drop(i), i in streams) for port in ports]
+                found += [(port, i) for port in ports]
             else:
-                port = self._port_at_other_end(index, i, is_before=is_before, is_app=is_app)
-                found.append(Linked(port, drop(i), i in streams))
-        return tuple(found)
+                found.append((self._port_at_other_end(index, i, is_before=is_before, is_app=is_app), i))
+        return found
 
     def _streams(self, index: int, row: Row, *, is_app: bool) -> Row:
         """Return those neighbours that are linked by a stream."""

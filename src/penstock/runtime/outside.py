@@ -49,9 +49,9 @@ from penstock.runtime.run import Runner
 from penstock.wire.arena import Block
 from penstock.workers.customer import Answer, Begun, Death, Job, Outcome
 from penstock.workers.frames import Status
-from penstock.workers.pool import Dedicated, Holder, WorkerPool
+from penstock.workers.pool import Dedicated, Holder, SlotState, WorkerPool
 
-__all__ = ["Host", "Outside"]
+__all__ = ["Host", "Outside", "Usage"]
 
 _ENTRY = "penstock.runtime.inside:main"
 _INLINE_BYTES = 1 << 15
@@ -223,6 +223,15 @@ class Outside:
             _, content = self.contents.popitem()
             if isinstance(content, Block):
                 self.pool.arena.free(content)
+
+    def slots(self) -> list[tuple[SlotState, int]]:
+        """Return the pool's slots that have a process, each with the drop of this session that runs there, or -1."""
+        rows = [row for row in self.pool.slots() if row.pid]
+        return [(row, self._index_of(row.ident)) for row in rows]
+
+    def _index_of(self, ident: int) -> int:
+        piece = self._pieces.get(ident)
+        return piece[0].index if piece is not None else ident if ident < _FIRST_PIECE else -1
 
     def stored(self, index: int) -> Buffer | None:
         """Return the content that a worker wrote, None where none did."""
@@ -462,8 +471,7 @@ class Outside:
         return consumer.index
 
     def said(self, ident: int, stream: str, text: str) -> None:
-        piece = self._pieces.get(ident)
-        self._host.note(ident if piece is None else piece[0].index, stream, text)
+        self._host.note(self._index_of(ident), stream, text)
 
     def broken(self, reason: str) -> None:
         self._end_consumers()

@@ -143,6 +143,13 @@ class RunResult:
             "directory": encodable(str(self.directory)),
             "drops": {uid: {"status": state, "execStatus": run} for uid, state, run in self._rows()},
         }
+        for index, usage in self._session.usage.items():
+            outcome["drops"][self._graph.drops[index].key]["worker"] = {
+                "slot": usage.slot,
+                "pid": usage.pid,
+                "seconds": round(usage.seconds, 6),
+                "peakKiB": usage.peak_kib,
+            }
         if absorbed := self.absorbed:
             outcome["absorbed"] = absorbed
         return outcome

@@ -80,7 +80,7 @@ class Runner:
         self._collect()
         if self._queue:
             self._call_for_help()
-        else:
+        elif self._flow.over or self._is_quiet():
             self._changed.notify_all()
 
     def wait(self, over: Callable[[], bool], timeout_s: float | None) -> bool:

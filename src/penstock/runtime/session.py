@@ -8,7 +8,7 @@ runs apps, keeps what they left behind, and is the `Site` that drops ask.
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,10 +33,10 @@ from penstock.runtime.isolation import Placement
 from penstock.runtime.linking import Neighbours
 from penstock.runtime.logbook import Logbook
 from penstock.runtime.objects import Objects
-from penstock.runtime.outside import Outside
+from penstock.runtime.outside import Outside, Usage
 from penstock.runtime.run import Runner
 from penstock.runtime.slot import SETTLED, Delay, Settled, Slot
-from penstock.workers.pool import WorkerPool
+from penstock.workers.pool import SlotState, WorkerPool
 
 __all__ = ["Session"]
 
@@ -230,6 +230,17 @@ class Session:
         """Return how many drops are in each state now."""
         return {state: self.flow.state.count(state) for state in DropState}
 
+    def slots(self) -> list[tuple[SlotState, str]]:
+        """Return the worker processes as they are now, each with the drop that runs there, "" for none."""
+        if self._outside is None:
+            return []
+        return [(row, self.uid(index) if index >= 0 else "") for row, index in self._outside.slots()]
+
+    @property
+    def usage(self) -> Mapping[int, Usage]:
+        """What executions in worker processes took, by drop; the last one of each."""
+        return {} if self._outside is None else self._outside.usage
+
     # What the runner asks (runtime.run.Work)
 
     def start_thread(self, slot: Slot) -> None:
@@ -390,6 +401,10 @@ class Session:
 
     def stored(self, index: int) -> Buffer | None:
         return None if self._outside is None else self._outside.stored(index)
+
+    def place(self, index: int, parts: Sequence[Buffer]) -> memoryview | None:
+        del index, parts  # drops keep it; it is placed when a worker wants it
+        return None
 
     def writing(self, index: int, data: memoryview) -> bool:
         del data  # it is kept by the drop's own object

@@ -21,7 +21,8 @@ class Attached:
     def __init__(self) -> None:
         self._segments: dict[int, Segment] = {}
         self._views: dict[int, tuple[weakref.ref[object], Block]] = {}
-        self._serials = count()
+        self._serials = count(1)
+        self._given = 0
 
     def add(self, segment: int, fd: int) -> None:
         """Take over a segment's descriptor."""
@@ -61,10 +62,15 @@ class Attached:
             return memoryview(bytearray() if private else b"")
         segment = self._segment(block)
         exporter, view = _private(segment, block) if private else _window(segment, block)
-        serial = next(self._serials)
+        serial = self._given = next(self._serials)
         views = self._views
         views[serial] = (weakref.ref(exporter, lambda _: views.pop(serial, None)), block)
         return view
+
+    @property
+    def lent(self) -> tuple[int, int]:
+        """How many views were given out so far, and how many of them are alive: `in_use` changes with these only."""
+        return self._given, len(self._views)
 
     def in_use(self) -> list[Block]:
         """Return the blocks of which a view, or anything made of one, is alive."""

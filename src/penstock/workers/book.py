@@ -264,6 +264,19 @@ class Book:
         planner = self._planner
         return None if planner.look_at_s == inf else max(0.0, planner.look_at_s - planner.now_s)
 
+    def slack_s(self) -> float:
+        """Return for how long the slots can do without the book, by mean cost; 0 if one of them may want something."""
+        ledger = self._ledger
+        if ledger.idle or ledger.starting or not ledger.busy:
+            return 0.0
+        slack_s = inf
+        for row in ledger.busy:
+            cost = self._known.get(row.items[-1].kind) if row.items else None
+            if cost is None:
+                return 0.0
+            slack_s = min(slack_s, cost.mean_s * len(row.items))
+        return slack_s
+
     def slots_view(self) -> list[SlotRow]:
         """Return the slots for people, in the order of their numbers."""
         rows = [row for _, row in sorted(self._ledger.rows.items())]

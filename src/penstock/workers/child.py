@@ -42,6 +42,7 @@ DESCRIPTORS = 7
 """Socket, tokens, results, writing ends of stdout and stderr, reading ends of both: what a child is given."""
 
 _HIGH = 200  # our descriptors begin here: out of the way of those who close the low ones
+_QUICK_S = 0.001  # what is over sooner changes little, and is looked at less closely
 _CHUNK_BYTES = 1 << 16
 _RESET_PEAK = b"5"
 _LISTENER, _LOST = 8, 71
@@ -132,6 +133,7 @@ class _Child:
         self._token = 0
         self._peak_kib = 0
         self._held: list[Block] = []
+        self._lent = (0, 0)
         self._is_copy = False
         self._sending = threading.Lock()
         self._asking = threading.Lock()
@@ -178,7 +180,7 @@ class _Child:
         if sys.stdout is not stdout or sys.stderr is not stderr or stdout.closed or stderr.closed:
             self._flush(sys.stdout, sys.stderr)
             self._open_streams()
-        elif seconds > 0.001:
+        elif seconds > _QUICK_S:
             self._flush(stdout, stderr)
             os.dup2(self._out, 1)
             os.dup2(self._err, 2)
@@ -321,10 +323,12 @@ class _Child:
         except OSError:  # our own descriptors were closed
             os._exit(_LOST)
         self._tell_held()
-        self._send(outcome(token, status, seconds, self._peak(), answer))
+        self._send(outcome(token, status, seconds, self._peak(seconds), answer))
 
-    def _peak(self) -> int:
-        """Return the most memory that this process had since the last item, in KiB."""
+    def _peak(self, seconds: float) -> int:
+        """Return the most memory that this process had since the last item, in KiB; looked up for long ones only."""
+        if seconds < _QUICK_S:
+            return self._peak_kib
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         if peak > self._peak_kib + 1024 and self._reset >= 0:
             os.write(self._reset, _RESET_PEAK)
@@ -333,6 +337,9 @@ class _Child:
 
     def _tell_held(self) -> None:
         """Tell which blocks are still looked at; before the outcome, because with it the rest may be reused."""
+        if self.memory.lent == self._lent:
+            return
+        self._lent = self.memory.lent
         held = self.memory.in_use()
         if held != self._held:
             self._held = held

@@ -315,11 +315,12 @@ def test_a_wide_item_that_waits_for_its_own_holder_keeps_no_room_from_others() -
 def test_no_process_is_started_for_a_wide_item_that_waits_for_room() -> None:
     book = Book(3)
     book.open(1)
+    book.open(2)
     book.submit(1, make_items(1))
     book.plan(0.0)
     book.slot_ready(0, 0.0)
     book.plan(0.0)
-    book.submit(1, [Item(1, 5, "wide", width=3), Item(1, 6, "wide", width=3)])
+    book.submit(2, [Item(2, 5, "wide", width=3), Item(2, 6, "wide", width=3)])
     assert book.plan(0.0) == []
 
 
