@@ -12,6 +12,8 @@
     +-- SerializationError        a value that cannot be sent to another process, or not read there
     +-- PayloadInvalid            bytes that are no message of this version
     +-- PoolBroken                worker processes cannot be started, or the pool is closed
+    +-- CallFailed                a called function raised what cannot be sent, or must not be raised here
+    +-- CallLost                  a called function whose worker process ended, with how it ended
     +-- DropError                 something about one drop; carries its uid
         +-- ParameterInvalid      a declared parameter that cannot be converted
         +-- ClassNotFound         a class or function that cannot be imported
@@ -37,6 +39,8 @@ from typing import ClassVar, Protocol
 __all__ = [
     "ArenaFull",
     "BlockUnknown",
+    "CallFailed",
+    "CallLost",
     "ClassNotFound",
     "CommandFailed",
     "DirectoryInUse",
@@ -383,3 +387,42 @@ class PoolBroken(PenstockError):
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(f"the worker processes cannot be used: {reason}")
+
+
+class CallFailed(PenstockError):
+    """A function called in a worker process raised something that cannot be raised where it was called from.
+
+    Either it does not survive being sent, or it would end the caller: `SystemExit`, `StopIteration` and such.
+
+    Attributes:
+        kind: the class with its module, without it for built-in ones.
+        message: its text.
+        traceback: as the interpreter would have printed it.
+    """
+
+    code = "call-failed"
+
+    def __init__(self, kind: str, message: str, traceback: str) -> None:
+        self.kind = kind
+        self.message = message
+        self.traceback = traceback
+        super().__init__(f"the function raised {kind}" + (f": {message}" if message else ""))
+
+
+class CallLost(PenstockError):
+    """The worker process of a called function ended while it ran.
+
+    Args:
+        cause: how it ended, see `penstock.workers.customer.Death`.
+        deaths: how often; more than once where the function was called again.
+    """
+
+    code = "call-lost"
+
+    def __init__(self, cause: str, deaths: int = 1) -> None:
+        self.cause = cause
+        self.deaths = deaths
+        times = f" {deaths} times" if deaths > 1 else ""
+        super().__init__(
+            f"the worker process of the call {cause}{times}; call the function in this process to see where"
+        )

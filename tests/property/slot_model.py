@@ -18,7 +18,10 @@ CREDIT = Credit(most=6, starting=2)
 
 @dataclass
 class Child:
-    """A slot as the model sees it: a plain list whose first `begun` items the child has taken."""
+    """A slot as the model sees it: a plain list whose first `begun` items the child has taken.
+
+    If it has taken two, the outcome of the first is under way.
+    """
 
     items: list[Item] = field(default_factory=list)
     begun: int = 0
@@ -131,16 +134,19 @@ class World:
             self.book.start_failed(slot)
 
     def begin(self) -> None:
-        _, child = self.some(lambda child: child.is_up and not child.begun and bool(child.items))
+        _, child = self.some(lambda child: child.is_up and child.begun < min(2, len(child.items)))
         if child is not None:
-            child.begun = 1
+            child.begun += 1
 
     def finish(self) -> None:
         slot, child = self.some(lambda child: child.begun > 0)
-        if slot is None:
-            return
+        if slot is not None:
+            self.tell(slot, child)
+
+    def tell(self, slot: int, child: Child) -> None:
+        """Tell the outcome of the item that a child began first."""
         item = child.items.pop(0)
-        child.begun = 0
+        child.begun -= 1
         self.leave(item, "finished")
         seconds = {"q": 2e-5, "m": 1e-3, "?": 1.0}[item.kind] * self.rnd.choice([0.5, 1, 1, 2])  # type: ignore[index]
         before = self.means.get(item.kind)
@@ -182,6 +188,8 @@ class World:
             self.end(slot, child, blame=False)
 
     def end(self, slot: int, child: Child, *, blame: bool) -> None:
+        while child.begun > 1:
+            self.tell(slot, child)  # what a child has sent is read before its death is
         begun, rest = child.items[: child.begun], child.items[child.begun :]
         del self.children[slot]
         death = self.book.died(slot, rest, self.now_s, blame=blame)
@@ -235,12 +243,15 @@ class World:
 
     def settle(self) -> None:
         """Do what the book says until it says nothing, and compare."""
-        for _ in range(10_000):
+        is_answered = self.rnd.random() < 0.7
+        for _ in range(1000):
             commands = self.book.plan(self.now_s)
             for command in commands:
                 self.perform(command)
-            for command in commands:  # the model would mistake the order if items came back amid a plan
-                if isinstance(command, Recall) and self.rnd.random() < 0.7:
+            for command in commands:  # a plan is checked as a whole: no item may come back or go amid it
+                if isinstance(command, Send):
+                    self.refuse_some(command)
+                if isinstance(command, Recall) and is_answered:
                     self.take_back(command.slot, self.children[command.slot])
             if not commands:
                 break
@@ -271,9 +282,12 @@ class World:
         child, items = self.children[command.slot], list(command.items)
         child.items += items
         del self.waiting[items[0].holder][: len(items)]
-        for item in items:
+
+    def refuse_some(self, command: Send) -> None:
+        """Let the holder say of some items that they shall not be sent after all."""
+        for item in command.items:
             if self.rnd.random() < 0.02:
-                child.items.remove(item)
+                self.children[command.slot].items.remove(item)
                 self.leave(item, "refused")
                 self.book.refused(command.slot, item)
 

@@ -42,6 +42,8 @@ SAMPLES: list[PenstockError] = [
     errors.StorageFailed("d", "/x", "disk full"),
     errors.WorkerDied("d", "was killed by SIGSEGV", 3),
     errors.PoolBroken("it is closed"),
+    errors.CallFailed("app.Odd", "is wrong", "Traceback"),
+    errors.CallLost("was killed by SIGSEGV", 3),
     errors.ArenaFull(1, 2, 3),
     errors.BlockUnknown(1, 4096, 8, "gone"),
     errors.SerializationError("value[0]", "cannot pickle"),

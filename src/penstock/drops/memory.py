@@ -31,7 +31,7 @@ class MemoryDrop(DataDrop):
     content_keys: ClassVar[tuple[str, ...]] = ("pydata",)
     scheme: ClassVar[str] = "mem"
 
-    expireAfterUse = Parameter(bool, True, "free the memory when the last consumer has ended (not done yet)")  # noqa: N815
+    expireAfterUse = Parameter(bool, False, "free the memory when the last consumer has ended")  # noqa: N815
 
     _reads_in_its_own_way: ClassVar[bool] = False
     """Whether a subclass has a way of reading of its own, which `buffer` must not pass by."""
@@ -89,8 +89,9 @@ class MemoryDrop(DataDrop):
         return self.write(placed)
 
     def _append(self, data: memoryview) -> None:
-        if data is self._placed:
-            self._pieces.append(data)
+        placed = self._placed
+        if placed is not None and data.obj is placed.obj and not self._pieces:
+            self._pieces.append(placed)
             return
         last = self._pieces[-1] if self._pieces else b""
         if data.nbytes >= _SMALL_BYTES or not self._pieces:

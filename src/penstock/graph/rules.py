@@ -29,6 +29,7 @@ class Rules:
         external: drops whose consumers are started by somebody else.
         tries: how often an app is tried; absent means once.
         time_limit_s: seconds after which an app is given up.
+        expiring: data that is not needed when its last consumer has ended.
     """
 
     effective: dict[int, int] = field(default_factory=dict)
@@ -37,6 +38,7 @@ class Rules:
     external: set[int] = field(default_factory=set)
     tries: dict[int, int] = field(default_factory=dict)
     time_limit_s: dict[int, float] = field(default_factory=dict)
+    expiring: set[int] = field(default_factory=set)
 
 
 def read_rules(graph: Graph, wiring: Wiring) -> tuple[Rules, list[Problem]]:
@@ -126,6 +128,8 @@ class _RuleReader:
             rules.external.add(index)
         if found.get("block_skip"):
             rules.block_skip.add(index)
+        if found.get("expireAfterUse"):
+            rules.expiring.add(index)
         if found.get("lifespan", -1) > 0 and found.get("expireAfterUse"):
             text = "the drop has lifespan and expireAfterUse"
             self._tell("PS402", text, index, "lifespan", "keep one of the two")

@@ -224,6 +224,12 @@ class Outside:
             if isinstance(content, Block):
                 self.pool.arena.free(content)
 
+    def free_content(self, index: int) -> None:
+        """Give back what a worker wrote to data that nobody will read any more."""
+        content = self.contents.pop(index, None)
+        if isinstance(content, Block):
+            self.pool.arena.free(content)
+
     def slots(self) -> list[tuple[SlotState, int]]:
         """Return the pool's slots that have a process, each with the drop of this session that runs there, or -1."""
         rows = [row for row in self.pool.slots() if row.pid]

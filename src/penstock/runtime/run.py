@@ -26,8 +26,9 @@ from time import monotonic, perf_counter
 
 from penstock.config import Settings
 from penstock.drops.app import AppDrop
+from penstock.engine.expiry import Expiry
 from penstock.engine.flow import Flow
-from penstock.engine.states import AppState
+from penstock.engine.states import AppState, DropState
 from penstock.runtime.slot import Away, Delay, Outcome, Settled, Slot, Work, drain
 
 __all__ = ["Runner"]
@@ -45,12 +46,14 @@ class Runner:
 
     Attributes:
         elsewhere: who runs items in other processes; None where all run here. Set before anything runs.
+        expiry: the data that expires after use, None for none; likewise.
     """
 
     def __init__(self, flow: Flow, work: Work, class_of: Sequence[int], settings: Settings) -> None:
         self.lock = threading.Lock()
         self.abandoned: list[threading.Thread] = []
         self.elsewhere: Away | None = None
+        self.expiry: Expiry | None = None
         self._stopping: list[threading.Thread] = []
         self._flow = flow
         self._work = work
@@ -286,7 +289,18 @@ class Runner:
             self._to_stop += [(index, None) for index in flow.stopped]
             flow.stopped.clear()
             self._wake_keeper()
+        if self.expiry:
+            self._expire(flow.changes)
         flow.changes.clear()  # on one node nobody listens to single changes; states are in the table
+
+    def _expire(self, changes: Sequence[int]) -> None:
+        """Let data go whose last consumer has ended."""
+        flow = self._flow
+        apps = [i for i in changes if flow.is_app(i) and flow.state[i] > DropState.WRITING]
+        for index in self.expiry.ended(apps) if self.expiry else ():
+            if flow.state[index] == DropState.COMPLETED:
+                flow.expired(index)
+                self._work.expired(index)
 
     def _send_away(self, ready: list[int]) -> list[int]:
         """Hand over what runs in other processes; return the rest."""

@@ -8,7 +8,7 @@ runs apps, keeps what they left behind, and is the `Site` that drops ask.
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,11 +19,14 @@ from penstock.config import Settings, child_environment
 from penstock.drops.app import AppDrop
 from penstock.drops.base import Drop, Linked, Side, Site
 from penstock.drops.data import Buffer, DataDrop
+from penstock.drops.memory import MemoryDrop
+from penstock.engine.expiry import Expiry
 from penstock.engine.flow import Flow
 from penstock.engine.session import SessionEvent, advance
 from penstock.engine.states import ENDED, AppState, DropState, SessionState
 from penstock.errors import DropNotWritable, TimeLimitExceeded
 from penstock.graph import analyse
+from penstock.graph.rules import is_true
 from penstock.ids import SessionId
 from penstock.runtime.build import Prepared
 from penstock.runtime.capture import capturing, listen
@@ -91,6 +94,7 @@ class Session:
         if workers is not None:
             pool, placement = workers
             self._outside = self._runner.elsewhere = Outside(self, self._runner, pool, placement)
+        self._runner.expiry = Expiry(prepared.wiring, _expiring(prepared)) or None
 
     # Life cycle
 
@@ -325,6 +329,13 @@ class Session:
         if self._told.setdefault(index, mine := object()) is mine:
             self.failures.add(failure, self._describe_inputs(index))
 
+    def expired(self, index: int) -> None:
+        if self._outside is not None:
+            self._outside.free_content(index)
+        drop = self._objects.forget(index)
+        if isinstance(drop, DataDrop):
+            drop.delete()
+
     def stop(self, index: int, app: AppDrop | None) -> None:
         if self._outside is not None:
             self._outside.stop(index)
@@ -488,6 +499,14 @@ class _PieceEar:
     def hear(self, stream: str, text: str) -> None:
         if text:
             self._session.note(self._index, stream, text)
+
+
+def _expiring(prepared: Prepared) -> Iterator[int]:
+    """Yield the data in memory that expires after use, where its graph says so itself and does not persist it."""
+    for index in prepared.rules.expiring:
+        is_in_memory = issubclass(prepared.classes[prepared.class_of[index]], MemoryDrop)
+        if is_in_memory and not is_true(prepared.graph.fields(index).get("persist")):
+            yield index
 
 
 def _is_special(cls: type[Drop]) -> bool:

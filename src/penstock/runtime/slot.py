@@ -30,7 +30,7 @@ Outcome = Delay | Settled | BaseException
 
 
 class Work(Protocol):
-    """What a runner asks of the session; never called with the lock held."""
+    """What a runner asks of the session; not called with the lock held, but where it says so."""
 
     def start_thread(self, slot: "Slot") -> None:
         """Prepare the calling thread, which will run items as `slot`."""
@@ -43,6 +43,9 @@ class Work(Protocol):
 
     def overdue(self, index: int) -> None:
         """Take note that an item's time limit has passed."""
+
+    def expired(self, index: int) -> None:
+        """Free the memory of data that nobody will read any more; called with the lock held."""
 
     def stop(self, index: int, app: AppDrop | None) -> None:
         """Stop an item that must not go on, if that is possible; `app` is its object where it runs on a slot."""

@@ -150,8 +150,12 @@ class ErrorText(NamedTuple):
     traceback: str
 
 
-def pack_error(error: BaseException) -> bytes:
-    """Return a message that holds an error: always its text, and itself if it survives being pickled."""
+def pack_error(error: BaseException, *, by_value: bool = False) -> bytes:
+    """Return a message that holds an error: always its text, and itself if it survives being pickled.
+
+    Args:
+        by_value: as for `pack`; errors of classes that no module can be asked for survive as well.
+    """
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     text = _text(lambda: str(error), "its text cannot be told")
@@ -161,7 +165,7 @@ def pack_error(error: BaseException) -> bytes:
         _bounded(name, _MOST_MESSAGE),
         _bounded(text, _MOST_MESSAGE),
         _bounded(trace, _MOST_TRACEBACK),
-        _surviving(error),
+        _surviving(error, by_value=by_value),
     )
     return msgspec.msgpack.encode(message)
 
@@ -230,10 +234,10 @@ def _bounded(text: str, most: int) -> str:
     return f"{text[:head]}\n[{len(text) - most} characters left out]\n{text[head - most :]}"
 
 
-def _surviving(error: BaseException) -> bytes | None:
+def _surviving(error: BaseException, *, by_value: bool) -> bytes | None:
     """Return the pickled error if what comes out of it here is of the same class and reads the same."""
     try:
-        content = pickled_within(error, _MOST_ERROR_BYTES)
+        content = pickled_within(error, _MOST_ERROR_BYTES, by_value=by_value)
         again = pickle.loads(content)  # noqa: S301  made by this process a line above
         same = type(again) is type(error) and str(again) == str(error)
     except Exception:  # noqa: BLE001  code of users: `__reduce__`, `__init__`, `__str__`

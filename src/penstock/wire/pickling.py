@@ -81,10 +81,10 @@ def pickled(
     return file.getvalue()
 
 
-def pickled_within(value: object, most_bytes: int) -> bytes:
+def pickled_within(value: object, most_bytes: int, *, by_value: bool = False) -> bytes:
     """Return the pickle of a value, all inside; raises whatever goes wrong, too many bytes included."""
     sink = _Sink(most_bytes)
-    _dump(value, sink, None, by_value=False)
+    _dump(value, sink, None, by_value=by_value)
     return bytes(sink.content)
 
 

@@ -12,12 +12,12 @@ Rule 4: who is blamed for a death had begun; the others go back to the front of 
 
 from collections.abc import Iterable, Sequence
 from math import inf
-from typing import NamedTuple
 
 from penstock.errors import IllegalTransition
 from penstock.workers.ledger import (
     Command,
     Credit,
+    Death,
     End,
     Item,
     Ledger,
@@ -26,6 +26,7 @@ from penstock.workers.ledger import (
     Row,
     Send,
     SlotPhase,
+    SlotRow,
     Start,
 )
 
@@ -44,30 +45,6 @@ __all__ = [
 ]
 
 _DEFAULT = Credit()
-
-
-class Death(NamedTuple):
-    """The conclusions of a process's death.
-
-    Attributes:
-        culprit: the item that was begun and has no outcome.
-        again: whether it waits again; else it is out of the book.
-        orphans: unstarted items that are out of the book because their holder has been closed.
-    """
-
-    culprit: Item | None
-    again: bool
-    orphans: tuple[Item, ...] = ()
-
-
-class SlotRow(NamedTuple):
-    """A slot as people see it; `holder` is None while nothing is there."""
-
-    slot: int
-    state: SlotPhase
-    holder: int | None
-    outstanding: int
-    restarts: int
 
 
 class Book:
@@ -154,7 +131,7 @@ class Book:
         self._ledger.ran_low(row)
 
     def recalled(self, slot: int, items: Sequence[Item], now_s: float) -> list[Item]:
-        """Take back unstarted items, whether the book asked for it or not; they wait again before the others.
+        """Take back all unstarted items, whether the book asked for it or not; they wait again before the others.
 
         Returns those that are out of the book because their holder has been closed.
         """
@@ -163,6 +140,8 @@ class Book:
         row.is_recalling = False
         self._ledger.is_due = True
         orphans = self._ledger.take_back(row, items, "recalled")
+        # What is left has begun, even if several: outcomes are under way. To ask again would be to ask for ever.
+        self._ledger.deep.pop(row, None)
         row.half = len(row.items)
         row.call = 0
         if row.items:
@@ -265,14 +244,17 @@ class Book:
         return None if planner.look_at_s == inf else max(0.0, planner.look_at_s - planner.now_s)
 
     def slack_s(self) -> float:
-        """Return for how long the slots can do without the book, by mean cost; 0 if one of them may want something."""
+        """Return for how long all slots have quick items, by mean cost; 0 if one may want something before that.
+
+        Items that are not quick may have something to ask meanwhile, and then wait for the answer.
+        """
         ledger = self._ledger
         if ledger.idle or ledger.starting or not ledger.busy:
             return 0.0
         slack_s = inf
         for row in ledger.busy:
             cost = self._known.get(row.items[-1].kind) if row.items else None
-            if cost is None:
+            if cost is None or cost.mean_s > ledger.credit.quick_s:
                 return 0.0
             slack_s = min(slack_s, cost.mean_s * len(row.items))
         return slack_s
@@ -303,6 +285,7 @@ class _Planner:
         self._ledger = ledger
         self._credit = ledger.credit
         self._held: Queue | None = None  # who has some room for a wide item and waits for more
+        self._yielded: Row | None = None
         self.orders: list[Command] = []
         self.now_s = 0.0
         self.look_at_s = inf
@@ -465,7 +448,7 @@ class _Planner:
 
         One slot at a time: the others run empty within moments, as they are not refilled.
         """
-        if len(self._ledger.holders) == 1 or any(row.has_yielded for row in self._ledger.deep):
+        if len(self._ledger.holders) == 1 or (self._yielded is not None and self._yielded.has_yielded):
             return
         if (queue := self._next()) is None:
             return
@@ -478,8 +461,9 @@ class _Planner:
             if queue.claim()[:2] < claim[:2] and (worst is None or (claim, row.number) > worst):
                 worst = claim, row.number
         if worst is not None:
-            self._ledger.rows[worst[1]].has_yielded = True
-            self._recall(self._ledger.rows[worst[1]])
+            self._yielded = self._ledger.rows[worst[1]]
+            self._yielded.has_yielded = True
+            self._recall(self._yielded)
 
     def _has_rival(self, row: Row, holder: Queue) -> bool:
         """Whether somebody else who waits would get a slot if it became free now."""

@@ -14,7 +14,6 @@ Rule 3: an item may do anything to this process. What can be put right afterward
 Rule 4: a copy of this process that an item forked and that comes back here ends at once.
 """
 
-import array
 import faulthandler
 import fcntl
 import importlib
@@ -22,9 +21,10 @@ import io
 import logging
 import os
 import resource
+import select
+import signal
 import socket
 import sys
-import termios
 import threading
 import time
 import traceback
@@ -135,11 +135,17 @@ class _Child:
         self._held: list[Block] = []
         self._lent = (0, 0)
         self._is_copy = False
+        self._depth = sys.getrecursionlimit()
+        self._space = resource.getrlimit(resource.RLIMIT_AS)[0]
         self._sending = threading.Lock()
         self._asking = threading.Lock()
-        self._count = array.array("i", [0])
+        self._look = select.poll()
+        self._look.register(0, 0)  # only to see that somebody has closed it
+        for fd in self._printed:
+            self._look.register(fd, select.POLLIN)
         self._home = os.open(".", os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
         self._home = _move_up(self._home)
+        self._nothing = _move_up(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
         try:
             self._reset = _move_up(os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC))
         except OSError:
@@ -180,18 +186,31 @@ class _Child:
         if sys.stdout is not stdout or sys.stderr is not stderr or stdout.closed or stderr.closed:
             self._flush(sys.stdout, sys.stderr)
             self._open_streams()
-        elif seconds > _QUICK_S:
-            self._flush(stdout, stderr)
+        else:  # in this order: what is left in their buffers may have had its descriptor closed
             os.dup2(self._out, 1)
             os.dup2(self._err, 2)
-        else:
-            stdout.flush()
-            stderr.flush()
-        for fd, stream in zip(self._printed, ("stdout", "stderr"), strict=True):
-            fcntl.ioctl(fd, termios.FIONREAD, self._count)
-            if self._count[0]:
-                self._send_printed(fd, stream)
+            self._flush(stdout, stderr)
+        for fd, event in self._look.poll(0):
+            if event & select.POLLIN:
+                self._send_printed(fd)
+            elif fd == 0:
+                os.dup2(self._nothing, 0)
+            else:
+                os._exit(_LOST)
         os.fchdir(self._home)
+        self._put_back(seconds)
+
+    def _put_back(self, seconds: float) -> None:
+        """Put back settings of the process with which the next item could not live."""
+        if sys.getrecursionlimit() < self._depth:
+            sys.setrecursionlimit(self._depth)
+        if signal.getsignal(signal.SIGCHLD) is not signal.SIG_DFL:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # else exit codes of commands are lost
+        if seconds > _QUICK_S and resource.getrlimit(resource.RLIMIT_AS)[0] != self._space:
+            _, most = resource.getrlimit(resource.RLIMIT_AS)
+            resource.setrlimit(
+                resource.RLIMIT_AS, (self._space if most == resource.RLIM_INFINITY else most, most)
+            )
 
     @staticmethod
     def _flush(*streams: object) -> None:
@@ -199,14 +218,24 @@ class _Child:
             with suppress(Exception):  # a stream of the item's own making may raise anything
                 stream.flush()  # type: ignore[attr-defined]  # or have no flush at all
 
-    def _send_printed(self, fd: int, stream: str) -> None:
+    def _send_printed(self, fd: int) -> None:
+        stream = "stdout" if fd == self._printed[0] else "stderr"
         # The parent may empty the pipe at the same time; then there is nothing left to read, which is all right.
         with suppress(BlockingIOError):
-            self.log(stream, os.read(fd, _CHUNK_BYTES * 16).decode(errors="replace"))
+            self._log(stream, os.read(fd, _CHUNK_BYTES * 16).decode(errors="replace"))
 
     # Tools
 
     def log(self, stream: str, text: str) -> None:
+        self._flush(self._stdout, self._stderr)
+        if self._is_copy:  # the pipe of results takes whole frames, and of one writer, only
+            os.write(self._err, text.encode(errors="backslashreplace"))
+            return
+        for fd in self._printed:  # that was before
+            self._send_printed(fd)
+        self._log(stream, text)
+
+    def _log(self, stream: str, text: str) -> None:
         body = stream.encode() + b"\0" + text.encode(errors="backslashreplace")
         self._send(frame(Frame.LOG, self._token, body))
 
@@ -217,6 +246,8 @@ class _Child:
         return self._ask(Frame.REQUEST, body)
 
     def _ask(self, kind: Frame, body: bytes) -> bytes:
+        if self._is_copy:
+            raise RequestFailed(b"a copy of the app's process, made by fork, cannot ask for anything")
         with self._asking:
             self._send(frame(kind, self._token, body))
             while not self._replies:

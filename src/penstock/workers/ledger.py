@@ -16,6 +16,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
+from typing import NamedTuple
 
 from penstock.errors import IllegalTransition
 
@@ -23,6 +24,7 @@ __all__ = [
     "Command",
     "Costs",
     "Credit",
+    "Death",
     "End",
     "Item",
     "Ledger",
@@ -31,6 +33,7 @@ __all__ = [
     "Row",
     "Send",
     "SlotPhase",
+    "SlotRow",
     "Start",
 ]
 
@@ -50,6 +53,7 @@ class Credit:
         watch_s: a slot that holds unstarted items and is silent for so long runs a slow one; a little over
             `ahead_s`, as all that it holds should have ended by then.
         worth_s: unstarted work for which a recall pays; two round trips.
+        quick_s: items up to this cost are over sooner than anybody can react to one of them.
         start_s: waiting work per started slot that pays for one more process; about what a fork costs.
         turn_s: how long a slot stays with its holder when another one has an equal right to it; bounds how
             often quick items of two holders change places.
@@ -63,6 +67,7 @@ class Credit:
     most: int = 512
     watch_s: float = 0.005
     worth_s: float = 0.0002
+    quick_s: float = 0.0001
     start_s: float = 0.010
     turn_s: float = 0.005
     starting: int = 8
@@ -280,6 +285,30 @@ class End:
 Command = Start | Send | Recall | End
 
 
+class Death(NamedTuple):
+    """The conclusions of a process's death.
+
+    Attributes:
+        culprit: the item that was begun and has no outcome.
+        again: whether it waits again; else it is out of the book.
+        orphans: unstarted items that are out of the book because their holder has been closed.
+    """
+
+    culprit: Item | None
+    again: bool
+    orphans: tuple[Item, ...] = ()
+
+
+class SlotRow(NamedTuple):
+    """A slot as people see it; `holder` is None while nothing is there."""
+
+    slot: int
+    state: SlotPhase
+    holder: int | None
+    outstanding: int
+    restarts: int
+
+
 class Ledger:
     """Where all items of a pool are.
 
@@ -288,7 +317,7 @@ class Ledger:
         capacity: the pool's slots without those that are dedicated.
         used: of them, those that items count for.
         served_s: the clock of fair shares: that of whom something was sent last.
-        deep: busy slots that were given more than one item since they were idle; others need no look.
+        deep: busy slots that may hold unstarted items; others need no look.
         hungry: busy slots that would take more.
         is_due: whether something happened that a plan must look at.
     """
@@ -428,4 +457,4 @@ class Ledger:
         self.hungry.pop(row, None)
         row.holder = None
         row.width = 0
-        row.is_stalled = False
+        row.is_stalled = row.has_yielded = False

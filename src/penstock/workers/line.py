@@ -134,6 +134,7 @@ class Line:
     def flush(self) -> bool:
         """Send what waits, as far as there is room; whether all is sent."""
         queue = self._queue
+        is_sent = True
         try:
             while queue:
                 data, fds = queue[0]
@@ -143,17 +144,31 @@ class Line:
                 else:
                     queue[0] = (data[sent:], ())
         except BlockingIOError:
-            return False
+            is_sent = False
         except OSError:  # the child is dead, which the nursery tells
             queue.clear()
-        if self.on_sent is not None:
+        if is_sent and self.on_sent is not None:
             call, self.on_sent = self.on_sent, None
             call()
-        if self._tokens and self.tokens_w >= 0:
-            with suppress(BrokenPipeError):
-                os.write(self.tokens_w, self._tokens)
-            self._tokens.clear()
-        return True
+        self._flush_tokens()  # though not all is sent: a child that has claimed nothing does not read the socket
+        return is_sent
+
+    def _flush_tokens(self) -> None:
+        """Write tokens as far as there is room; there is more when an item has ended."""
+        if not self._tokens or self.tokens_w < 0:
+            return
+        try:
+            done = os.write(self.tokens_w, self._tokens)
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            done = len(self._tokens)
+        del self._tokens[:done]
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether there was no room for all tokens; `flush` is to be called again when an item has ended."""
+        return bool(self._tokens)
 
     def take_back(self) -> list[int]:
         """Take back the tokens that the child has not claimed."""

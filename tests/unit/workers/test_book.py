@@ -203,6 +203,24 @@ def test_items_like_a_silent_one_are_sent_one_at_a_time_and_none_to_its_slot() -
     assert sizes[0] == 1 < sizes[-1]
 
 
+def test_a_slot_whose_items_have_all_begun_is_not_asked_again() -> None:
+    book = warm_book(2)
+    learn(book, "short", 0.001)
+    book.submit(1, make_items(8, kind="short"))
+    sent = sends(book.plan(0.0))
+    assert len(sent[0]) == 2
+    todo = sent[1]
+    while todo:
+        book.finished(1, todo.pop(0), 0.001, 0.001)
+        commands = book.plan(0.001)
+        if commands == [Recall(0)]:
+            break
+        todo += sends(commands).get(1, [])
+    book.recalled(0, [], 0.001)  # one runs, and the outcome of the other is under way
+    assert book.plan(0.001) == []
+    assert book.plan(0.1) == []
+
+
 def test_what_is_hardly_worth_a_message_is_not_taken_back() -> None:
     book = warm_book(2)
     book.submit(1, make_items(12))
