@@ -544,7 +544,7 @@ def test_results_that_cannot_be_sent_are_told(calls: Calls) -> None:
 
 
 def test_a_function_that_is_none_is_told(calls: Calls) -> None:
-    with pytest.raises(SerializationError, match="an int cannot be called"):
+    with pytest.raises(SerializationError, match="int cannot be called"):
         get(calls.submit(3))  # type: ignore[call-overload]
 
 

@@ -128,9 +128,10 @@ class MemoryDrop(DataDrop):
             return list(self._pieces)
 
     def adopt(self, content: memoryview) -> None:
-        """Replace the content by an equal one that is kept elsewhere."""
+        """Replace the content by one that is kept elsewhere."""
         with self._lock:
             self._pieces = [content]
+            self._written_bytes = content.nbytes
 
     def _joined(self) -> bytes:
         with self._lock:

@@ -31,6 +31,7 @@ from penstock.errors import DropNotWritable
 from penstock.runtime.failures import Failure, failure_of
 from penstock.runtime.image import GraphImage
 from penstock.runtime.linking import Neighbours
+from penstock.runtime.mainscope import restore_main
 from penstock.runtime.members import Member, check_members, settling_members
 from penstock.runtime.messages import (
     DESCRIBE,
@@ -112,6 +113,7 @@ class _InsideSite:
         self._resident: dict[int, Drop] = {}
         self._inputs: Sequence[int] = ()
         os.environ.update(setup.environment)
+        restore_main(setup.main)
 
     # Classes
 
@@ -211,9 +213,10 @@ class _InsideSite:
             drop = self._objects.get(index)
             if not isinstance(drop, DataDrop) or self._is_shared(index):
                 continue
+            if self._states.get(index) == DropState.COMPLETED:
+                continue  # the session has it since then, and others may be looking at it
             try:
-                if self._states.get(index) != DropState.COMPLETED:
-                    drop.settle()
+                drop.settle()
                 if isinstance(drop, MemoryDrop):
                     contents[index] = self._ship(drop)
             except BaseException as exc:  # noqa: BLE001  user code, or no room: the data fails, not its app
@@ -246,7 +249,10 @@ class _InsideSite:
         size = sum(memoryview(part).nbytes for part in parts)
         if size <= _INLINE_BYTES:
             return b"".join(parts)
-        block = self._tools.allocate(size)
+        try:
+            block = self._tools.allocate(size)
+        except RequestFailed as exc:
+            raise _error_of(exc) from None
         self._tools.memory.write(block, parts)
         return to_content(block)
 

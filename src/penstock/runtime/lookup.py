@@ -19,6 +19,7 @@ from penstock.graph.links import APP
 from penstock.graph.problems import Problem
 from penstock.runtime.build import Prepared, problem_of
 from penstock.runtime.image import image_parts
+from penstock.runtime.mainscope import save_main
 from penstock.runtime.members import Finding
 from penstock.runtime.messages import DESCRIBE, ClassFacts, Setup, Task, decode_facts, encode
 from penstock.wire.arena import Block
@@ -101,7 +102,7 @@ class _Asked:
         self._image = pool.arena.allocate(sum(map(len, parts)))
         pool.arena.write(self._image, parts)
         image = (self._image.segment, self._image.offset, self._image.size)
-        setup = Setup("", ".", environment, prepared.names, image, {}, {})
+        setup = Setup("", ".", environment, prepared.names, image, {}, {}, save_main(prepared.graph.text))
         self._holder = pool.open(
             "classes", ENTRY, encode(setup), self, setup_blocks=(self._image,), priority=1
         )

@@ -49,6 +49,7 @@ class Setup(msgspec.Struct, frozen=True, array_like=True):
         image: where the graph is; see `image.py`.
         streaming: data to the apps that take it piece by piece.
         children: containers to their members.
+        main: what the graph names of the program that runs it; see `mainscope.py`.
     """
 
     session_id: str
@@ -58,6 +59,7 @@ class Setup(msgspec.Struct, frozen=True, array_like=True):
     image: tuple[int, int, int]
     streaming: dict[int, tuple[int, ...]]
     children: dict[int, tuple[int, ...]]
+    main: bytes = b""
 
 
 class Task(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -30,6 +30,7 @@ from penstock.runtime.build import Prepared
 from penstock.runtime.failures import Failure, failure_of
 from penstock.runtime.image import image_parts
 from penstock.runtime.isolation import Placement
+from penstock.runtime.mainscope import save_main
 from penstock.runtime.messages import (
     FINISH,
     PIECE,
@@ -146,6 +147,7 @@ class Outside:
             (image.segment, image.offset, image.size),
             wiring.streaming,
             wiring.children,
+            save_main(prepared.graph.text),
         )
         name = f"session {self._host.session_id}"
         self._holder = self.pool.open(
@@ -391,9 +393,7 @@ class Outside:
         self.usage[index] = Usage(outcome.slot, outcome.pid, outcome.seconds, outcome.peak_kib)
         if report.failure is None:
             for i, content in report.contents.items():
-                if isinstance(before := self.contents.get(i), Block):
-                    self.pool.arena.free(before)
-                self.contents[i] = content if isinstance(content, bytes) else Block(*content)
+                self._keep(i, content)
         for i, failure in report.unsettled.items():
             self._host.tell_failure(i, failure)
             with self._runner.lock:
@@ -545,8 +545,17 @@ class Outside:
             assert isinstance(drop, DataDrop)
             drop.complete()
             return
-        self.contents[index] = content if isinstance(content, bytes) else Block(*content)
+        self._keep(index, content)
         self._host.completed(index)
+
+    def _keep(self, index: int, content: Content) -> None:
+        """Keep what a worker wrote; also in the drop's object here, which may have been made before."""
+        if isinstance(before := self.contents.get(index), Block):
+            self.pool.arena.free(before)
+        self.contents[index] = content if isinstance(content, bytes) else Block(*content)
+        drop, kept = self._host.find_data(index), self.stored(index)
+        if isinstance(drop, MemoryDrop) and kept is not None:
+            drop.adopt(memoryview(kept))
 
 
 class _Consumer:

@@ -22,6 +22,7 @@ from penstock.runtime.names import ALIASES, STORAGES
 __all__ = ["Unresolvable", "find_class", "is_known", "resolve", "resolve_storage"]
 
 _DEFAULT_STORAGE = "file"
+_OWN_ROOMS = ("penstock.apps.", "penstock.drops.")
 
 
 class Unresolvable(Exception):
@@ -41,7 +42,7 @@ def resolve(name: str, kind: int, *, import_users: bool = True) -> type[Drop]:
     Raises:
         Unresolvable: there is none, or it is of the other kind.
     """
-    target = ALIASES.get(_without_old_package(name))
+    target = _own_target(name)
     wanted: type[Drop] = AppDrop if kind == APP else DataDrop
     if target is None and not import_users:
         _find_package(name)
@@ -57,7 +58,7 @@ def resolve(name: str, kind: int, *, import_users: bool = True) -> type[Drop]:
 
 def is_known(name: str) -> bool:
     """Whether a name stands for a class of ours."""
-    return _without_old_package(name) in ALIASES
+    return _own_target(name) is not None
 
 
 def find_class(name: str, kind: int) -> type[Drop]:
@@ -91,6 +92,22 @@ def install_import_hooks() -> None:
 
 def _without_old_package(name: str) -> str:
     return "dlg." + name.removeprefix("dfms.") if name.startswith("dfms.") else name
+
+
+def _own_target(name: str) -> str | None:
+    """Return where a class of ours is, by its name in the ecosystem or the one that it has here."""
+    target = ALIASES.get(_without_old_package(name))
+    return target or (_own_class(name) if name.startswith(_OWN_ROOMS) else None)
+
+
+@cache
+def _own_class(name: str) -> str | None:
+    module, _, cls = name.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), cls, None)
+    except ImportError:
+        return None
+    return f"{module}:{cls}" if isinstance(found, type) and issubclass(found, Drop) else None
 
 
 def _load(target: str) -> type[Drop]:

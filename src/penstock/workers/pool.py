@@ -14,6 +14,7 @@ Rule 4: a fault of ours ends all holders with that error; none waits for ever.
 
 import heapq
 import os
+import pickle
 import select
 import selectors
 import signal
@@ -149,6 +150,7 @@ class Dedicated:
         self.holder = holder
         self.slot = -1
         self.listener = -1
+        self.cause = ""
         self.waiting: list[int] = []
         self.death = Death(0, 0, 0, "", starved=False, deaths=0, again=False)
 
@@ -186,7 +188,6 @@ class WorkerPool:
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._unsent: set[Line] = set()
         self._failed_starts = 0
-        self._restarts: dict[int, int] = {}
         self._family: Family | None = None
         self._selector: selectors.BaseSelector
         self._wake_r = self._wake_w = -1
@@ -300,6 +301,8 @@ class WorkerPool:
             while not self._is_closing:
                 self._turn()
             self._dismiss_all()
+        except PoolBroken as exc:
+            self._break(exc.reason)
         except BaseException:  # noqa: BLE001  the boundary of a thread; all holders are told
             self._break(traceback.format_exc())
         finally:
@@ -426,6 +429,8 @@ class WorkerPool:
     # What children tell
 
     def _read(self, line: Line) -> None:
+        if self._lines.get(line.slot) is not line:
+            return  # buried by what came in the same turn, before this
         outcomes: list[tuple[Holder, Outcome]] = []
         for kind, status, number, body in line.read():
             if kind == Frame.OUTCOME:
@@ -500,7 +505,7 @@ class WorkerPool:
                 size, spill=None if item is None else self._holders[item.holder].spill
             )
         except ArenaFull as exc:
-            self._answer(line, Status.FAILED, str(exc).encode())
+            self._answer(line, Status.FAILED, pickle.dumps(exc))
             return
         line.made.append(block)
         self._lend(line, (block,))
@@ -557,6 +562,8 @@ class WorkerPool:
                 self._selector.unregister(fd)
 
     def _empty(self, line: Line) -> None:
+        if self._lines.get(line.slot) is not line:
+            return
         item = next(iter(line.items.values()), None)
         for stream, text in line.printed():
             if item is not None:
@@ -575,8 +582,11 @@ class WorkerPool:
         self._selector.register(line.results, selectors.EVENT_READ, partial(self._read, line))
         self._family.fork(slot, line.theirs)
         line.handed_over()
-        if slot in self._dedicated:
-            self._move_in(self._dedicated[slot], line)
+        dedicated = self._dedicated.get(slot)
+        if dedicated is not None and dedicated.cause:  # it was given up before it began
+            self._kill(line, dedicated.cause)
+        elif dedicated is not None:
+            self._move_in(dedicated, line)
 
     def _dismiss(self, slot: int) -> None:
         line = self._lines.get(slot)
@@ -617,7 +627,6 @@ class WorkerPool:
             self._count_failed_start(status)
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
         code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 0
-        self._restarts[line.slot] = self._restarts.get(line.slot, 0) + 1
         death = Death(line.pid, number, code, line.cause, starved, 0, again=False)
         dedicated = self._dedicated.pop(line.slot, None)
         if dedicated is not None:
@@ -789,6 +798,7 @@ class WorkerPool:
     def end_dedicated(self, dedicated: Dedicated, cause: str) -> None:
         """End a dedicated process."""
         line = self._lines.get(dedicated.slot)
+        dedicated.cause = cause
         if line is not None and dedicated.slot in self._dedicated:
             self._kill(line, cause)
 
@@ -815,7 +825,7 @@ class WorkerPool:
                     -1 if item is None else item.ident,
                     0 if line is None else line.pid,
                     0.0 if line is None or item is None else now - line.since_s,
-                    self._restarts.get(row.slot, 0),
+                    row.restarts,
                 )
             )
         return rows
