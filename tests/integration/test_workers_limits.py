@@ -83,6 +83,8 @@ def test_cancelling_ends_whatever_apps_do() -> None:
         session.cancel()
     finally:
         result = finish(session)
+    assert session._outside is not None
+    assert not session._outside.pool._broken
     assert result.status == "CANCELLED"
     assert {state for state, _ in codes(result).values()} == {CANCELLED}
     for pid in left:

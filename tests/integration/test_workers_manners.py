@@ -28,6 +28,7 @@ OUTCOMES = {
     "closes all": ("WorkerDied", "exit code 71"),
     "recursion": ("RecursionError", "maximum recursion depth"),
     "memory": ("MemoryError", ""),
+    "letters": None,
     "closes streams": None,
     "closes stdout": None,
     "closes descriptor 1": None,
@@ -149,3 +150,9 @@ def test_a_result_that_cannot_be_pickled_fails_its_app_alone() -> None:
     (failure,) = result.errors
     assert (failure.uid, failure.error) == ("bad", "EncodingFailed")
     assert "generator" in failure.message
+
+
+def test_letters_are_whole_wherever_the_output_is_cut(rudeness: Rudeness) -> None:
+    log = rudeness.result.log("rude letters")
+    assert "\ufffd" not in log
+    assert log.count("é") > 60_000

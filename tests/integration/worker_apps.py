@@ -6,6 +6,7 @@ import logging
 import mmap
 import multiprocessing
 import os
+import pickle
 import resource
 import signal
 import subprocess
@@ -87,6 +88,11 @@ def _deep() -> None:
 def _print_long() -> None:
     sys.stdout.write("x" * 10 * MEGABYTE)
     sys.stdout.write("the end")
+
+
+def _print_letters() -> None:
+    for _ in range(30):
+        sys.stdout.write("x" + "é" * 100_000 + "\n")
 
 
 def _write_long() -> None:
@@ -175,6 +181,7 @@ RUDE: dict[str, Callable[[], Any]] = {
     "recursion": _deep,
     "recursion limit": lambda: sys.setrecursionlimit(60),
     "prints long": _print_long,
+    "letters": _print_letters,
     "writes long": _write_long,
     "command": _run_command,
     "logging": _log,
@@ -381,3 +388,34 @@ class Tries(AppDrop):
             if self.dies:
                 os.kill(os.getpid(), signal.SIGKILL)
             raise ValueError(f"try {tries} is not good")
+
+
+# Who ran where
+
+
+class Marked(AppDrop):
+    """Notes who runs it, takes a moment, and writes its name."""
+
+    def run(self) -> None:
+        note(self.site.directory / "marks", f"{self.uid} {os.getpid()}")
+        threading.Event().wait(0.001)
+        for output in self.outputs:
+            output.write(pickle.dumps(f"{self.site.directory}|{self.uid}"))
+
+
+def marked(where: str) -> str:
+    """Note who runs this, for the app whose output this is given."""
+    folder, _, uid = where.partition("|")
+    note(Path(folder) / "marks", f"f-{uid} {os.getpid()}")
+    threading.Event().wait(0.001)
+    return uid.upper()
+
+
+class Await(AppDrop):
+    """Notes that it has begun and waits until the test makes a file."""
+
+    def run(self) -> None:
+        note(self.site.directory / "begun", f"{self.uid} {os.getpid()}")
+        await_file(self.site.directory / "go")
+        for output in self.outputs:
+            output.write("gone")

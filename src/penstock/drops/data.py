@@ -65,9 +65,9 @@ class DataDrop(Drop):
 
     persist = Parameter(bool, False, "keep the data after the session")
     expectedSize = Parameter(int, -1, "bytes after which the data is complete; -1 unknown")  # noqa: N815
-    expireAfterUse = Parameter(
+    expireAfterUse = Parameter(  # noqa: N815
         bool, False, "remove the data when its last consumer has ended (not done yet for files)"
-    )  # noqa: N815
+    )
     lifespan = Parameter(
         float, -1.0, "seconds after completion at which the data expires; -1 never (not done yet)"
     )

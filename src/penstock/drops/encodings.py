@@ -2,7 +2,8 @@
 """How Python values become the content of drops, and back.
 
 Each port of a function names one encoding. Only what the graph's author asked for is ever unpickled;
-`eval` reads literals and runs nothing. Managers must not call this module: apps do.
+`eval` reads literals and runs nothing. Managers must not call this module: apps do. Pickles are written in
+`pickles.py`, arrays in `npy.py`.
 
 Rule 1: a quicker way may be taken where what it writes is, byte for byte, what dill and `numpy.save` write, and
         what it reads equals what they read. `tests/unit/drops/test_quick_encodings.py` compares them.
@@ -11,19 +12,13 @@ Rule 2: what the quick way does not know, and all that is wrong, goes the long w
 
 import ast
 import difflib
-import io
-import math
-import pickle
 from collections.abc import Callable, Mapping
-from functools import lru_cache
-from types import MappingProxyType, SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
 
 from penstock.drops.data import Buffer, DataDrop, whole_bytes
+from penstock.drops.npy import load_npy, store_npy
+from penstock.drops.pickles import PICKLE_MARK, load_dill, load_pickle, store_dill, store_pickle
 from penstock.errors import EncodingFailed
-
-if TYPE_CHECKING:
-    import numpy as np
 
 __all__ = [
     "DEFAULT_ENCODING",
@@ -38,12 +33,6 @@ __all__ = [
 
 DEFAULT_ENCODING = "dill"
 """What a function's port uses when the graph names nothing."""
-
-PICKLE_MARK = b"\x80"
-"""How every pickle begins that is younger than 2003; no UTF-8 text does."""
-
-PICKLE_PROTOCOL = 4
-"""Fixed, so that contents do not change with the Python that wrote them."""
 
 ENCODINGS: Mapping[str, str] = MappingProxyType(
     {
@@ -150,7 +139,7 @@ def load_default(content: memoryview) -> object:
     Raises:
         Exception: it holds none; whatever unpickling raises.
     """
-    return _load_dill(content)
+    return load_dill(content)
 
 
 def store_default(value: object) -> Buffer | tuple[Buffer, ...]:
@@ -159,7 +148,7 @@ def store_default(value: object) -> Buffer | tuple[Buffer, ...]:
     Raises:
         Exception: it cannot be pickled; whatever pickling raises.
     """
-    return _store_dill(value)
+    return store_dill(value)
 
 
 def _path_of(drop: DataDrop) -> str:
@@ -186,206 +175,7 @@ def _cause(exc: Exception) -> str:
     return str(exc) or type(exc).__name__
 
 
-# Pickles
-
-
-def _load_dill(content: memoryview) -> object:
-    import dill  # a core dependency, but slow to import and not needed by most sessions
-
-    value: object = dill.loads(content)  # noqa: S301  the graph asks for it, and apps run its code anyway
-    return value
-
-
-def _store_dill(value: object) -> Buffer | tuple[Buffer, ...]:
-    if type(value) in _ATOMS or _is_plain(value):
-        plain = pickle.dumps(value, protocol=PICKLE_PROTOCOL)
-        if len(plain) < _FRAME_BYTES:
-            return plain
-    import dill  # see _load_dill
-
-    content: Buffer | tuple[Buffer, ...] = _array_pickle(value) or dill.dumps(value, protocol=PICKLE_PROTOCOL)
-    return content
-
-
-def _load_pickle(content: memoryview) -> object:
-    value: object = pickle.loads(content)  # noqa: S301  see _load_dill
-    return value
-
-
-def _store_pickle(value: object) -> bytes:
-    return pickle.dumps(value, protocol=PICKLE_PROTOCOL)
-
-
-_ATOMS = frozenset({type(None), bool, int, float, str, bytes})
-_CONTAINERS = frozenset({list, tuple, dict})
-_FRAME_BYTES = 1 << 16
-"""Size from which on pickles are cut into frames."""
-_BATCH = 1000
-"""Items from which on the two picklers, in C and in Python, write a container in different batches."""
-_LONG_ITEM_BYTES = 1 << 12
-"""Items of arrays that are longer, texts that is, are not tried out with dill."""
-_DEEPEST, _MOST = 16, 4096
-"""How deep containers are looked into, and at how many; who has more, or goes in circles, is dill's."""
-
-
-def _is_plain(value: object) -> bool:
-    """Whether pickle writes the same bytes as dill, unless they are many: dill works in Python, ten times slower."""
-    kind = type(value)
-    if kind in _ATOMS:
-        return True
-    inner: list[Any] = [value] if kind in _CONTAINERS else []
-    seen = 0
-    for _ in range(_DEEPEST):
-        level, inner = inner, []
-        for container in level:
-            seen += 1
-            if seen > _MOST or not _gather_inner(container, inner):
-                return False
-        if not inner:
-            return bool(level)
-    return False
-
-
-def _gather_inner(container: Any, inner: list[Any]) -> bool:  # Any: list, tuple or dict of anything
-    """Put the containers in a container into `inner`; False where something in it is dill's."""
-    if len(container) >= _BATCH:
-        return False
-    parts = [container]
-    if type(container) is dict:
-        if "__name__" in container:  # it may be the namespace of a module, which dill writes by name
-            return False
-        parts.append(container.values())
-    for part in parts:
-        others = set(map(type, part)) - _ATOMS
-        if not others <= _CONTAINERS:
-            return False
-        if others:
-            inner += [item for item in part if type(item) in _CONTAINERS]
-    return True
-
-
-def _array_pickle(value: object) -> tuple[Buffer, ...] | None:
-    """Return what dill writes for a numpy array of numbers or text; None where that has to be left to dill."""
-    if type(value).__module__ != "numpy":  # then numpy need not be imported to tell
-        return None
-    import numpy as np
-
-    if (
-        type(value) is not np.ndarray
-        or not _is_simple(value.dtype)
-        or value.dtype.itemsize > _LONG_ITEM_BYTES
-    ):
-        return None
-    if not _agrees_with_dill(value.dtype):
-        return None
-    return _pickled_as_by_dill(value)
-
-
-def _is_simple(dtype: "np.dtype[Any]") -> bool:
-    return dtype.kind in "biufcmMSU" and dtype.metadata is None
-
-
-@lru_cache(maxsize=256)
-def _agrees_with_dill(dtype: "np.dtype[Any]") -> bool:
-    """Whether the dill that is installed writes such arrays as we do: asked of two small ones."""
-    import dill
-    import numpy as np
-
-    return all(
-        b"".join(_pickled_as_by_dill(array)) == dill.dumps(array, protocol=PICKLE_PROTOCOL)
-        for array in (np.zeros(3, dtype), np.zeros((2, 2), dtype, order="F"))
-    )
-
-
-def _pickled_as_by_dill(array: "np.ndarray[Any, Any]") -> tuple[bytes, ...]:
-    import dill
-
-    def reduced(array: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:  # Any: as pickle declares it
-        function, arguments, state = array.__reduce__()
-        return dill._dill._create_array, (function, arguments, state, None)  # noqa: SLF001  what dill names
-
-    parts: list[bytes] = []  # a file that grew with them would be copied again and again
-    pickler = pickle.Pickler(SimpleNamespace(write=parts.append), PICKLE_PROTOCOL)
-    pickler.dispatch_table = {type(array): reduced}
-    pickler.dump(array)
-    return tuple(parts)
-
-
-# Arrays
-
-
-def _load_npy(content: memoryview) -> object:
-    import numpy as np  # a core dependency, but slow to import and not needed by most sessions
-
-    array = _view_npy(content)
-    if array is None:
-        return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
-    return array
-
-
-def _view_npy(content: memoryview) -> object:
-    """Return the array that a file of numpy's first version holds; None where numpy has to look itself."""
-    import numpy as np
-
-    if bytes(content[:8]) != b"\x93NUMPY\x01\x00":
-        return None
-    begin = 10 + int.from_bytes(content[8:10], "little")
-    shape, in_columns, dtype = _read_header(bytes(content[8:begin]))
-    if dtype.fields:  # a user may rename them, which changes the type itself
-        shape, in_columns, dtype = _read_header.__wrapped__(bytes(content[8:begin]))
-    count = math.prod(shape)
-    is_whole = min(shape, default=1) > 0 and begin + count * dtype.itemsize <= len(content)
-    if dtype.hasobject or dtype.subdtype or not dtype.itemsize or not is_whole:
-        return None
-    flat = np.frombuffer(content, dtype, count, begin)
-    if in_columns:
-        return _own(flat.reshape(shape[::-1])).T
-    return _own(flat.reshape(shape))
-
-
-@lru_cache(maxsize=256)
-def _read_header(head: bytes) -> "tuple[tuple[int, ...], bool, np.dtype[Any]]":
-    import numpy as np  # see _load_npy
-
-    shape, in_columns, dtype = np.lib.format.read_array_header_1_0(io.BytesIO(head))
-    return shape, in_columns, dtype
-
-
-def _own(array: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
-    """Return an array that a user may write to, from one over the content of a drop or over a private view of it."""
-    return array if array.flags.writeable else array.copy()
-
-
-def _store_npy(value: object) -> Buffer | tuple[Buffer, ...]:
-    import numpy as np  # see _load_npy
-
-    array = np.asanyarray(value)
-    parts = _npy_parts(array)
-    if parts is None:
-        target = io.BytesIO()
-        np.save(target, array, allow_pickle=False)
-        return target.getbuffer()
-    return parts
-
-
-def _npy_parts(array: "np.ndarray[Any, Any]") -> tuple[Buffer, ...] | None:
-    """Return header and items as `numpy.save` writes them, the items in the array's own memory where they lie
-    in one piece; None where numpy has to write itself."""
-    import numpy as np
-
-    if type(array) is not np.ndarray or not _is_simple(array.dtype) or not array.dtype.itemsize:
-        return None
-    head = io.BytesIO()
-    try:
-        np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(array))
-    except ValueError:  # too long for the first version
-        return None
-    in_columns = array.flags.f_contiguous and not array.flags.c_contiguous
-    rows = array.T if in_columns else np.ascontiguousarray(array)
-    return head.getvalue(), rows.reshape(-1).view(np.uint8).data
-
-
-# The others
+# Small formats
 
 
 def _load_literal(content: memoryview) -> object:
@@ -441,9 +231,9 @@ def _store_bytes(value: object) -> Buffer:
 _LOADERS: dict[str, Callable[[memoryview], object]] = {
     "raw": _load_bytes,
     "binary": _load_bytes,
-    "pickle": _load_pickle,
-    "dill": _load_dill,
-    "npy": _load_npy,
+    "pickle": load_pickle,
+    "dill": load_dill,
+    "npy": load_npy,
     "eval": _load_literal,
     "utf-8": _load_text,
 }
@@ -451,9 +241,9 @@ _LOADERS: dict[str, Callable[[memoryview], object]] = {
 _STORERS: dict[str, Callable[[object], Buffer | tuple[Buffer, ...]]] = {
     "raw": _store_bytes,
     "binary": _store_bytes,
-    "pickle": _store_pickle,
-    "dill": _store_dill,
-    "npy": _store_npy,
+    "pickle": store_pickle,
+    "dill": store_dill,
+    "npy": store_npy,
     "eval": _store_literal,
     "utf-8": _store_text,
 }

@@ -118,6 +118,7 @@ class Outside:
         self._rules = host.prepared.rules
         self._in_memory = [issubclass(cls, MemoryDrop) for cls in host.prepared.classes]
         self._attempts: dict[int, int] = {}
+        self._heard: set[int] = set()
         self._consumers: dict[int, _Consumer] = {}
         self._pieces: dict[int, tuple[_Consumer, Task, int]] = {}
         self._next_piece = _FIRST_PIECE
@@ -327,6 +328,8 @@ class Outside:
     def _content_of(self, index: int) -> bytes | Block:
         """Return what an object of this process holds; moved to shared memory where it is large."""
         drop = self._host.find_data(index)
+        if drop is None and self._host.flow.state[index] == DropState.COMPLETED:
+            self.contents[index] = b""  # nobody wrote to it, and nobody will
         if not isinstance(drop, MemoryDrop) or not drop.size:
             return b""
         parts = drop.parts()
@@ -368,7 +371,9 @@ class Outside:
             report = self._opened(outcome)
             if not self._take(index, report, outcome):
                 continue
-            self._host.close_page(index)
+            if index in self._heard:
+                self._heard.discard(index)
+                self._host.close_page(index)
             if report.failure is not None:
                 self._fail_or_retry(index, report.failure)
             else:
@@ -384,20 +389,23 @@ class Outside:
 
     def _take(self, index: int, report: Report, outcome: Outcome) -> bool:
         """Keep what an outcome brought; False where it comes too late."""
-        mentioned = {content for content in report.contents.values() if not isinstance(content, bytes)}
-        for block in outcome.blocks:
-            if tuple(block) not in mentioned or index not in self.out:
-                self.pool.arena.free(block)
-        if index not in self.out:
+        is_awaited = index in self.out
+        if outcome.blocks:
+            mentioned = report.contents.values() if is_awaited else ()
+            for block in outcome.blocks:
+                if tuple(block) not in mentioned:
+                    self.pool.arena.free(block)
+        if not is_awaited:
             return False
         self.usage[index] = Usage(outcome.slot, outcome.pid, outcome.seconds, outcome.peak_kib)
         if report.failure is None:
             for i, content in report.contents.items():
                 self._keep(i, content)
-        for i, failure in report.unsettled.items():
-            self._host.tell_failure(i, failure)
-            with self._runner.lock:
-                self._host.flow.data_failed(i)
+        if report.unsettled:
+            for i, failure in report.unsettled.items():
+                self._host.tell_failure(i, failure)
+                with self._runner.lock:
+                    self._host.flow.data_failed(i)
         return True
 
     def _finish(self, indices: list[int]) -> None:
@@ -477,7 +485,9 @@ class Outside:
         return consumer.index
 
     def said(self, ident: int, stream: str, text: str) -> None:
-        self._host.note(self._index_of(ident), stream, text)
+        index = self._index_of(ident)
+        self._heard.add(index)
+        self._host.note(index, stream, text)
 
     def broken(self, reason: str) -> None:
         self._end_consumers()
@@ -553,8 +563,8 @@ class Outside:
         if isinstance(before := self.contents.get(index), Block):
             self.pool.arena.free(before)
         self.contents[index] = content if isinstance(content, bytes) else Block(*content)
-        drop, kept = self._host.find_data(index), self.stored(index)
-        if isinstance(drop, MemoryDrop) and kept is not None:
+        drop = self._host.find_data(index)
+        if isinstance(drop, MemoryDrop) and (kept := self.stored(index)) is not None:
             drop.adopt(memoryview(kept))
 
 

@@ -294,7 +294,7 @@ class Calls:
         if death.again:
             self.returned([ident])
         elif (call := self._take(ident)) is not None:
-            self._tell([(call.future, CallLost(str(death), death.deaths))])
+            self._tell([(call.future, CallLost(str(death), max(1, death.deaths)))])
 
     def asked(self, ident: int, body: bytes, answer: Answer) -> Sequence[Block]:
         del body  # the digest of the function of the call that runs

@@ -222,7 +222,7 @@ class _Child:
         stream = "stdout" if fd == self._printed[0] else "stderr"
         # The parent may empty the pipe at the same time; then there is nothing left to read, which is all right.
         with suppress(BlockingIOError):
-            self._log(stream, os.read(fd, _CHUNK_BYTES * 16).decode(errors="replace"))
+            self._log(stream, os.read(fd, _CHUNK_BYTES * 16))
 
     # Tools
 
@@ -233,11 +233,10 @@ class _Child:
             return
         for fd in self._printed:  # that was before
             self._send_printed(fd)
-        self._log(stream, text)
+        self._log(stream, text.encode(errors="backslashreplace"))
 
-    def _log(self, stream: str, text: str) -> None:
-        body = stream.encode() + b"\0" + text.encode(errors="backslashreplace")
-        self._send(frame(Frame.LOG, self._token, body))
+    def _log(self, stream: str, text: bytes) -> None:
+        self._send(frame(Frame.LOG, self._token, stream.encode() + b"\0" + text))
 
     def allocate(self, size: int) -> Block:
         return _block(self._ask(Frame.ALLOCATE, TOKEN.pack(size)))

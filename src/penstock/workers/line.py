@@ -4,6 +4,7 @@
 Nothing here waits: what the child does not take now is kept and sent when it can. Used by one thread.
 """
 
+import codecs
 import os
 import socket
 from collections import deque
@@ -17,6 +18,7 @@ from penstock.workers.frames import TOKEN, Frame, cut, frame
 __all__ = ["Line"]
 
 _CHUNK_BYTES = 1 << 18
+_CHUNKS = 16
 
 
 class Line:
@@ -64,6 +66,7 @@ class Line:
         self._data = bytearray()
         self._queue: deque[tuple[memoryview, Sequence[int]]] = deque()
         self._tokens = bytearray()
+        self._decoders: dict[str, codecs.IncrementalDecoder] = {}
         with _Fds() as fds:
             ours, theirs = socket.socketpair()
             fds.take(ours.fileno(), theirs.fileno())
@@ -182,7 +185,7 @@ class Line:
 
     def read(self) -> Iterator[tuple[int, int, int, bytes]]:
         """Yield the frames that have come."""
-        while True:
+        for _ in range(_CHUNKS):  # who says more, and faster than we read, must not keep us from all else
             try:
                 data = os.read(self.results, _CHUNK_BYTES)
             except BlockingIOError:
@@ -198,8 +201,16 @@ class Line:
         """Yield what the child has printed and not taken itself."""
         for fd, stream in ((self.out, "stdout"), (self.err, "stderr")):
             with suppress(BlockingIOError):
-                while data := os.read(fd, _CHUNK_BYTES):
-                    yield stream, data.decode(errors="replace")
+                for _ in range(_CHUNKS):
+                    if not (data := os.read(fd, _CHUNK_BYTES)):
+                        break
+                    yield stream, self.decoded(stream, data)
+
+    def decoded(self, stream: str, data: bytes) -> str:
+        """Return as text what came from a pipe; a letter may come in two pieces."""
+        if stream not in self._decoders:
+            self._decoders[stream] = codecs.getincrementaldecoder("utf-8")("replace")
+        return self._decoders[stream].decode(data)
 
 
 def _reopen(reader: int) -> int:

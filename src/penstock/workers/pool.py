@@ -27,6 +27,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
+from math import inf
 from pathlib import Path
 from time import monotonic
 from typing import NamedTuple, Self
@@ -188,6 +189,7 @@ class WorkerPool:
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._unsent: set[Line] = set()
         self._failed_starts = 0
+        self._look_at_s = inf
         self._family: Family | None = None
         self._selector: selectors.BaseSelector
         self._wake_r = self._wake_w = -1
@@ -328,18 +330,21 @@ class WorkerPool:
         self._work_off()
 
     def _pause(self) -> float | None:
-        look = self._book.next_look_s()
-        dues = [] if look is None else [look]
-        if self._timers:
-            dues.append(self._timers[0][0] - monotonic())
-        return max(0.0, min(dues)) if dues else None
+        due_s = min(self._look_at_s, self._timers[0][0]) if self._timers else self._look_at_s
+        return None if due_s == inf else max(0.0, due_s - monotonic())
 
     def _work_off(self) -> None:
         """Do what was asked for and what follows from it, until there is nothing to do."""
         while True:
             while self._inbox:
                 self._inbox.popleft()()
-            commands = self._book.plan(monotonic())
+            now_s = monotonic()
+            if now_s >= self._look_at_s:  # somebody seems to be silent: what has come already is no silence
+                for line in [line for line in self._lines.values() if line.items]:
+                    self._read(line)
+            commands = self._book.plan(now_s)
+            look_s = self._book.next_look_s()
+            self._look_at_s = inf if look_s is None else now_s + look_s
             for command in commands:
                 self._do(command)
             if not commands and not self._inbox:
@@ -482,8 +487,9 @@ class WorkerPool:
             if kind == Frame.REQUEST:
                 self._answer(line, Status.FAILED, b"the item that asks has ended")
         elif kind == Frame.LOG:
-            stream, _, text = body.partition(b"\0")
-            self._say(item, stream.decode(), text.decode(errors="replace"))
+            name, _, text = body.partition(b"\0")
+            stream = name.decode()
+            self._say(item, stream, line.decoded(stream, text))
         elif kind == Frame.REQUEST:
             answer = partial(self._answer_later, line, token)
             for block in self._holders[item.holder].customer.asked(item.ident, body, answer):
@@ -564,6 +570,7 @@ class WorkerPool:
     def _empty(self, line: Line) -> None:
         if self._lines.get(line.slot) is not line:
             return
+        self._read(line)  # what is in the pipes was printed after what these tell, perhaps by the next item
         item = next(iter(line.items.values()), None)
         for stream, text in line.printed():
             if item is not None:

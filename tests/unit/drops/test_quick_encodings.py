@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from penstock.drops import encodings
+from penstock.drops import encodings, pickles
 from penstock.drops.memory import MemoryDrop
 from penstock.errors import EncodingFailed
 from penstock.testing.solo import SoloSite
@@ -89,7 +89,7 @@ def solo(tmp_path_factory: pytest.TempPathFactory) -> SoloSite:
 
 @given(value=PLAIN)
 def test_plain_values_are_written_as_dill_writes_them(solo: SoloSite, value: object):
-    assert encodings._is_plain(value)
+    assert pickles._is_plain(value)
     assert stored(solo, value, "dill") == by_dill(value)
 
 
@@ -144,8 +144,8 @@ def deep(levels: int) -> list[object]:
     ids=lambda value: type(value).__name__,
 )
 def test_all_else_is_left_to_dill(solo: SoloSite, value: object):
-    assert not encodings._is_plain(value)
-    assert encodings._array_pickle(value) is None
+    assert not pickles._is_plain(value)
+    assert pickles._array_pickle(value) is None
     assert stored(solo, value, "dill") == by_dill(value)
 
 
@@ -168,10 +168,10 @@ def test_large_arrays_are_written_as_dill_writes_them(solo: SoloSite, size: int)
 
 
 def test_a_dill_that_writes_arrays_otherwise_is_asked_itself(solo: SoloSite, monkeypatch: pytest.MonkeyPatch):
-    encodings._agrees_with_dill.cache_clear()
+    pickles._agrees_with_dill.cache_clear()
     monkeypatch.setattr(dill, "dumps", lambda value, protocol: b"\x80" + pickle.dumps(None, protocol))
     assert stored(solo, np.zeros(2), "dill").startswith(b"\x80\x80")
-    encodings._agrees_with_dill.cache_clear()
+    pickles._agrees_with_dill.cache_clear()
 
 
 @given(array=ARRAYS)

@@ -1,0 +1,176 @@
+"""Worker processes that are killed, with their nursery or with all of Penstock: nothing is lost and nothing is left."""
+
+import gc
+import json
+import os
+import pickle
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import penstock
+from penstock.errors import PoolBroken
+from penstock.runtime.result import finish
+from penstock.runtime.session import Session
+from tests.conftest import PROVE
+
+from .making import COMPLETED, HANG_S, Graph, app, codes, data, null
+from .test_nothing_left import children, descriptors
+from .test_slots import wait_gone
+from .test_workers_limits import APPS, started, wait_for
+
+COUNT, ROUNDS = (5000, 50) if PROVE else (300, 3)
+FUNCTION = "dlg.apps.pyfunc.PyFuncApp"
+
+
+@pytest.fixture
+def nothing_left() -> Iterator[None]:
+    """Look after a test for whatever a session may have left."""
+    gc.collect()
+    before = (children(), descriptors(), sorted(os.listdir("/dev/shm")), threading.active_count())
+    yield
+    gc.collect()
+    assert (children(), descriptors(), sorted(os.listdir("/dev/shm")), threading.active_count()) == before
+
+
+def descendants(pid: int) -> list[int]:
+    found: list[int] = []
+    try:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            found += [int(child) for child in (task / "children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return found + [below for child in found for below in descendants(child)]
+
+
+def marked_graph(count: int) -> Graph:
+    graph: Graph = [null("begin")]
+    for i in range(count):
+        graph += [
+            app(f"m{i}", f"{APPS}.Marked", ["begin"], [f"a{i}"]),
+            data(f"a{i}"),
+            app(f"n{i}", FUNCTION, [f"a{i}"], [f"b{i}"], func_name=f"{APPS}.marked"),
+            data(f"b{i}"),
+        ]
+    return graph
+
+
+def kill_at_random(session: Session, chance: random.Random) -> set[int]:
+    """Kill workers until the session has ended; return who was killed."""
+    killed: set[int] = set()
+    assert session._outside is not None
+    deadline = time.monotonic() + HANG_S
+    while not session.wait(chance.uniform(0.001, 0.05)):
+        assert time.monotonic() < deadline, "hangs"
+        rows = [row for row in session._outside.pool.slots() if row.state in ("IDLE", "BUSY")]
+        pids = {row.pid for row in rows if row.pid} - killed
+        if pids:
+            pid = chance.choice(sorted(pids))
+            os.kill(pid, signal.SIGKILL)
+            killed.add(pid)
+    return killed
+
+
+@pytest.mark.parametrize("seed", range(ROUNDS))
+def test_killing_workers_changes_no_result_and_repeats_only_what_they_ran(
+    nothing_left: None, seed: int
+) -> None:
+    session = started(marked_graph(COUNT), workers=3)
+    nursery = 0
+    try:
+        killed = kill_at_random(session, random.Random(seed))
+        nursery = session.nursery_pid
+        below = descendants(nursery)
+    finally:
+        result = finish(session)
+    assert killed
+    assert result.ok, result.errors
+    assert [pickle.loads(result.read(f"b{i}")) for i in range(COUNT)] == [f"M{i}" for i in range(COUNT)]
+    runs: dict[str, list[int]] = {}
+    last: dict[int, str] = {}
+    for line in (result.directory / "marks").read_text().splitlines():
+        uid, pid = line.split()
+        runs.setdefault(uid, []).append(int(pid))
+        last[int(pid)] = uid
+    assert len(runs) == 2 * COUNT
+    for uid, pids in runs.items():
+        for pid in pids[:-1]:
+            assert pid in killed, f"{uid} was run again though nobody killed {pid}"
+            assert last[pid] == uid, f"{uid} was run again though {pid} was through with it"
+    for pid in (nursery, *below, *killed):
+        wait_gone(pid)
+
+
+def test_who_is_killed_does_not_take_the_others_along(nothing_left: None) -> None:
+    graph = [app("bad", f"{APPS}.Rude", [], ["x"], what="kill"), data("x")]
+    result = finish_well([*graph, *marked_graph(20)], workers=2)
+    states = codes(result)
+    assert {states[f"b{i}"][0] for i in range(20)} == {COMPLETED}
+    (failure,) = result.errors
+    assert (failure.uid, failure.error) == ("bad", "WorkerDied")
+    assert "SIGKILL" in failure.message
+
+
+def finish_well(graph: Graph, workers: int) -> penstock.RunResult:
+    session = started(graph, workers=workers)
+    try:
+        assert session.wait(HANG_S)
+    finally:
+        result = finish(session)
+    return result
+
+
+@pytest.mark.parametrize("begun", [0, 1, 3])
+def test_a_session_goes_on_when_its_nursery_is_killed(nothing_left: None, begun: int) -> None:
+    graph = [app(f"w{i}", f"{APPS}.Await", [], [f"d{i}"]) for i in range(6)]
+    session = started([*graph, *(data(f"d{i}") for i in range(6))], workers=3)
+    try:
+        while not session.nursery_pid:
+            threading.Event().wait(0.001)
+        pids = []
+        if begun:
+            pids = [int(line.split()[1]) for line in wait_for(session.directory / "begun", begun)]
+        pids += [session.nursery_pid]
+        os.kill(session.nursery_pid, signal.SIGKILL)
+        (session.directory / "go").touch()
+        try:
+            assert session.wait(HANG_S), "hangs"
+        except PoolBroken as error:  # it may also give up, if it says why
+            assert "worker processes in a row ended before they were ready" in str(error)  # noqa: PT017
+            assert not begun
+    finally:
+        result = finish(session)
+    if not result.errors and result.status != "CANCELLED":
+        assert {state for state, _ in codes(result).values()} == {COMPLETED}
+    for pid in pids:
+        wait_gone(pid)
+
+
+@pytest.mark.parametrize("attempt", range(20 if PROVE else 3))
+def test_nothing_outlives_a_penstock_that_is_killed(attempt: int) -> None:
+    kinds = ("ignores", "children", "forked twice", "other session", "in C", "stopped")
+    graph = [app(what, f"{APPS}.Stubborn", [], [f"of {what}"], what=what) for what in kinds]
+    Path("g.json").write_text(json.dumps([*graph, *(data(f"of {what}") for what in kinds)]))
+    command = [sys.executable, "-m", "penstock", "run", "g.json", "--directory", "run", "--workers", "6"]
+    root = str(Path(__file__).parents[2])
+    with subprocess.Popen(
+        command, env={**os.environ, "PYTHONPATH": root}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        left: list[int] = []
+        try:
+            for what in kinds:
+                left += map(int, wait_for(Path(f"run/stubborn/{what}/pids"), 4 if what == "children" else 1))
+            left += descendants(process.pid)
+        finally:
+            process.kill()
+        process.wait(HANG_S)
+    assert len(left) >= 2 * len(kinds)
+    for pid in left:
+        wait_gone(pid)
