@@ -111,7 +111,6 @@ class _InsideSite:
         self._states: dict[int, DropState] = {}
         self._placed: dict[int, tuple[memoryview, Content]] = {}
         self._resident: dict[int, Drop] = {}
-        self._inputs: Sequence[int] = ()
         os.environ.update(setup.environment)
         restore_main(setup.main)
 
@@ -147,7 +146,6 @@ class _InsideSite:
         self._objects = {}
         self._states = {}
         self._placed = {}
-        self._inputs = self.graph.before[task.index]
         try:
             if task.kind == RUN and not task.states:
                 report = self._run_quick(task.index)
@@ -167,7 +165,7 @@ class _InsideSite:
         outputs = self.graph.after[index]
         if outputs and self._is_shared(outputs[0]):
             return None
-        result = self._quick.call(index, self.stored)
+        result = self._quick.call(index, outputs, self.stored)
         if result is NOT_QUICK:
             return None
         if not outputs:
@@ -307,7 +305,7 @@ class _InsideSite:
         known = self._states.get(index)
         if known is not None:
             return known
-        if index in self._inputs:
+        if index in self.graph.before[self._task.index]:
             return DropState(self._task.states.get(index, DropState.COMPLETED))
         if self._is_mine(index) and not self._is_shared(index):
             return DropState.INITIALIZED
@@ -320,7 +318,9 @@ class _InsideSite:
 
     def stored(self, index: int) -> Buffer | None:
         content = self._task.contents.get(index)
-        if content is None and index not in self._inputs and not self._is_mine(index):
+        if content is not None:
+            return self._bytes(content)
+        if index not in self.graph.before[self._task.index] and not self._is_mine(index):
             content = _decode_content(self._ask("content", index))
         return None if content is None else self._bytes(content)
 

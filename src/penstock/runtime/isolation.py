@@ -15,7 +15,7 @@ from penstock.errors import GraphInvalid
 from penstock.graph.problems import Problem, did_you_mean
 from penstock.runtime.build import Prepared
 
-__all__ = ["Isolation", "Placement", "place"]
+__all__ = ["Isolation", "Placement", "own_values", "place"]
 
 Isolation = Literal["thread", "process"]
 _CHOICES = ("thread", "process")
@@ -56,15 +56,14 @@ def place(
     away = bytearray(map(choices.__getitem__, prepared.class_of))
     if wanted is None:
         _send_pickle_readers(prepared, away)
-    text, problems = prepared.graph.text, []
-    own = _own(prepared, "isolation") if b'"isolation"' in text else {}
-    for index, value in own.items():
+    problems = []
+    for index, value in own_values(prepared, "isolation").items():
         if value not in _CHOICES:
             problems.append(_problem(prepared, index, "isolation", value, did_you_mean(str(value), _CHOICES)))
         elif prepared.is_app(index):
             away[index] = value == "process"
     widths: dict[int, int] = {}
-    for index, value in (_own(prepared, "num_cpus") if b'"num_cpus"' in text else {}).items():
+    for index, value in own_values(prepared, "num_cpus").items():
         try:
             width = int(value)
         except (TypeError, ValueError):
@@ -91,8 +90,10 @@ def _send_pickle_readers(prepared: Prepared, away: bytearray) -> None:
             away[index] = cls.opens_pickles(uid, prepared.graph.fields(index))
 
 
-def _own(prepared: Prepared, name: str) -> dict[int, Any]:  # Any: JSON as the author wrote it
+def own_values(prepared: Prepared, name: str) -> dict[int, Any]:  # Any: JSON as the author wrote it
     """Return what single drops say under a name, as a key of their own or as a described argument."""
+    if f'"{name}"'.encode() not in prepared.graph.text:
+        return {}
     found: dict[int, Any] = {}
     for index, row in enumerate(prepared.graph.columns(name, "applicationArgs", "componentParams")):
         value = row[0]

@@ -79,6 +79,10 @@ class Neighbours:
         """Return (port, index) of an app's inputs, in the order of the graph."""
         return self._named(app, self._rows.before[app], is_before=True, is_app=True)
 
+    def port_at_data(self, app: int, data: int) -> str:
+        """Return the port through which an input reaches an app that names none itself, "" for none."""
+        return self._port_at_other_end(app, data, is_before=True, is_app=True)
+
     def _named(self, index: int, row: Row, *, is_before: bool, is_app: bool) -> list[tuple[str, int]]:
         names = self._names(index, is_before=is_before, is_app=is_app)
         found: list[tuple[str, int]] = []

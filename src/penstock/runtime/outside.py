@@ -17,7 +17,9 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+import msgspec
 
 from penstock.config import RESERVED
 from penstock.drops.base import Drop
@@ -82,7 +84,7 @@ class Host(Protocol):
     def tell_retry(self, index: int, attempt: int, reason: str) -> float: ...
 
 
-class Usage(NamedTuple):
+class Usage(msgspec.Struct, frozen=True, gc=False):
     """What one execution in a worker took: peak memory is that of the process meanwhile, in KiB."""
 
     slot: int

@@ -25,6 +25,8 @@ from penstock.drops.encodings import load_default, store_default
 from penstock.drops.memory import MemoryDrop
 from penstock.drops.shared_memory import SharedMemoryDrop
 from penstock.errors import PenstockError
+from penstock.graph.links import Row
+from penstock.graph.spec import LinkText
 from penstock.runtime.image import GraphImage
 from penstock.runtime.linking import Neighbours
 
@@ -47,7 +49,7 @@ class _Bare(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     name: _Ignored = _Ignored()
     category: _Ignored = _Ignored()
     categoryType: _Ignored = _Ignored()  # noqa: N815  the names are keys of graphs
-    inputs: _Ignored = _Ignored()
+    inputs: tuple[LinkText, ...] = ()
     outputs: _Ignored = _Ignored()
     storage: _Ignored = _Ignored()
     rank: _Ignored = _Ignored()
@@ -99,11 +101,12 @@ class QuickFunctions:
         self._plans: dict[str, _Plan] = {}
 
     def call(
-        self, index: int, content_of: Callable[[int], Buffer | None]
+        self, index: int, outputs: Row, content_of: Callable[[int], Buffer | None]
     ) -> Any:  # Any: what the function returns
         """Call the function of an app, whose inputs are all complete, with what they hold; or `NOT_QUICK`.
 
         Args:
+            outputs: of the app; who reads them, or else writes them, is no business of this class.
             content_of: gives the content of an input in memory, None for no content.
         Raises:
             BaseException: what the function raises.
@@ -112,16 +115,21 @@ class QuickFunctions:
         classes = self._class
         if classes(graph.class_of[index]) is not PyFuncApp:
             return NOT_QUICK
-        outputs = graph.after[index]
         if len(outputs) > 1 or (outputs and classes(graph.class_of[outputs[0]]) not in _MEMORY):
             return NOT_QUICK
         try:
-            plan = self._plan(_read_bare(graph.raw(index)).func_name)
+            bare = _read_bare(graph.raw(index))
+            plan = self._plan(bare.func_name)
         except (msgspec.ValidationError, PenstockError):
             return NOT_QUICK
         if plan is None:
             return NOT_QUICK
-        arguments = self._arguments(index, plan.parameters, content_of)
+        inputs = graph.before[index]
+        if len(inputs) == 1 and len(bare.inputs) == 1 and type(bare.inputs[0]) is str:
+            links = [(self._neighbours.port_at_data(index, inputs[0]), inputs[0])]
+        else:
+            links = self._neighbours.inputs(index)
+        arguments = self._arguments(links, plan.parameters, content_of)
         return NOT_QUICK if arguments is None else plan.function(*arguments)
 
     def _plan(self, name: str) -> _Plan | None:
@@ -142,11 +150,13 @@ class QuickFunctions:
         return plan
 
     def _arguments(
-        self, index: int, parameters: Parameters, content_of: Callable[[int], Buffer | None]
+        self,
+        links: Sequence[tuple[str, int]],
+        parameters: Parameters,
+        content_of: Callable[[int], Buffer | None],
     ) -> Sequence[Any] | None:
         names, values = parameters.names, dict[str, Any]()
         graph, classes = self._graph, self._class
-        links = self._neighbours.inputs(index)
         free = None
         for port, i in links:
             if classes(graph.class_of[i]) not in _MEMORY:

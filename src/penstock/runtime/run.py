@@ -294,13 +294,12 @@ class Runner:
         flow.changes.clear()  # on one node nobody listens to single changes; states are in the table
 
     def _expire(self, changes: Sequence[int]) -> None:
-        """Let data go whose last consumer has ended."""
+        """Let data go that is complete and whose last consumer has ended."""
         flow = self._flow
-        apps = [i for i in changes if flow.is_app(i) and flow.state[i] > DropState.WRITING]
-        for index in self.expiry.ended(apps) if self.expiry else ():
-            if flow.state[index] == DropState.COMPLETED:
-                flow.expired(index)
-                self._work.expired(index)
+        ended = [i for i in changes if flow.is_app(i) or flow.state[i] == DropState.COMPLETED]
+        for index in self.expiry.ended(ended) if self.expiry else ():
+            flow.expired(index)
+            self._work.expired(index)
 
     def _send_away(self, ready: list[int]) -> list[int]:
         """Hand over what runs in other processes; return the rest."""

@@ -8,7 +8,7 @@ runs apps, keeps what they left behind, and is the `Site` that drops ask.
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,7 +32,7 @@ from penstock.runtime.build import Prepared
 from penstock.runtime.capture import capturing, listen
 from penstock.runtime.failures import Failure, Failures, InputState, failure_of, in_a_line
 from penstock.runtime.folder import Folder, encodable
-from penstock.runtime.isolation import Placement
+from penstock.runtime.isolation import Placement, own_values
 from penstock.runtime.linking import Neighbours
 from penstock.runtime.logbook import Logbook
 from penstock.runtime.objects import Objects
@@ -501,12 +501,12 @@ class _PieceEar:
             self._session.note(self._index, stream, text)
 
 
-def _expiring(prepared: Prepared) -> Iterator[int]:
-    """Yield the data in memory that expires after use, where its graph says so itself and does not persist it."""
-    for index in prepared.rules.expiring:
-        is_in_memory = issubclass(prepared.classes[prepared.class_of[index]], MemoryDrop)
-        if is_in_memory and not is_true(prepared.graph.fields(index).get("persist")):
-            yield index
+def _expiring(prepared: Prepared) -> list[int]:
+    """Return the data in memory that expires after use, where its graph says so itself and does not persist it."""
+    classes, class_of = prepared.classes, prepared.class_of
+    asked = [i for i in prepared.rules.expiring if issubclass(classes[class_of[i]], MemoryDrop)]
+    persisted = own_values(prepared, "persist") if asked else {}
+    return [i for i in asked if not is_true(persisted.get(i))]
 
 
 def _is_special(cls: type[Drop]) -> bool:

@@ -261,9 +261,9 @@ class _Child:
     def _send(self, data: bytes) -> None:
         try:
             with self._sending:
-                view = memoryview(data)
-                while view:
-                    view = view[os.write(self._results, view) :]
+                sent = os.write(self._results, data)
+                while sent < len(data):
+                    sent += os.write(self._results, memoryview(data)[sent:])
         except OSError:
             os._exit(_LOST)
 

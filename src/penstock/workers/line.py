@@ -37,7 +37,6 @@ class Line:
         lent: by token the blocks that its item looks at.
         cause: why the child is being killed, "" while it is not.
         is_up: whether the child has said that it is ready.
-        is_released: whether a dedicated child is to be given back when its items have ended.
         is_watched: whether somebody will look soon at how long the item runs.
         is_heard: whether what the child prints is read as it comes.
         since_s: when items were sent last, or one of them ended.
@@ -57,7 +56,6 @@ class Line:
         self.lent: dict[int, Sequence[Block]] = {}
         self.cause = ""
         self.is_up = False
-        self.is_released = False
         self.is_watched = False
         self.is_heard = False
         self.since_s = 0.0
@@ -102,6 +100,8 @@ class Line:
         """Close everything."""
         if self.theirs:
             self.handed_over()
+        if self.on_sent is not None:  # it will not be any more
+            self.on_sent()
         self.socket.close()
         for fd in (self.tokens_r, self.tokens_w, self.results, self.out, self.err):
             if fd >= 0:

@@ -153,6 +153,7 @@ class Dedicated:
         self.listener = -1
         self.cause = ""
         self.waiting: list[int] = []
+        self.is_released = False
         self.death = Death(0, 0, 0, "", starved=False, deaths=0, again=False)
 
     def submit(self, idents: Sequence[int]) -> None:
@@ -166,6 +167,12 @@ class Dedicated:
     def kill(self, cause: str) -> None:
         """End the process."""
         self.holder.pool.post(partial(self.holder.pool.end_dedicated, self, cause))
+
+    def close_listener(self) -> None:
+        """Close our copy of the listening socket: the child has its own, or never will have one."""
+        if self.listener >= 0:
+            os.close(self.listener)
+            self.listener = -1
 
 
 class WorkerPool:
@@ -457,8 +464,10 @@ class WorkerPool:
         line.since_s = monotonic()
         if line.slot not in self._dedicated:
             self._book.finished(line.slot, item, seconds, line.since_s)
-        elif line.is_released and not line.items:
+        elif self._dedicated[line.slot].is_released and not line.items:
             self.post(partial(self.release, self._dedicated[line.slot]))
+        if line.has_tokens:
+            self._unsent.add(line)
         holder = self._holders[item.holder]
         told = Outcome(
             item.ident, status, body[OUTCOME_HEADER.size :], seconds, peak_kib, line.slot, line.pid, made
@@ -755,10 +764,14 @@ class WorkerPool:
 
     def dedicate(self, dedicated: Dedicated, listener: int) -> None:
         """Give an object a process of its own."""
+        dedicated.listener = listener
+        if dedicated.holder.is_closing:
+            dedicated.close_listener()
+            dedicated.death = dedicated.death._replace(cause="its holder was closed")
+            return
         slot = self._book.dedicate(dedicated.holder.number)
         assert slot is not None
         dedicated.slot = slot
-        dedicated.listener = listener
         self._dedicated[slot] = dedicated
         if slot in self._lines:  # a process that had nothing to do
             self._move_in(dedicated, self._lines[slot])
@@ -767,7 +780,7 @@ class WorkerPool:
         """Give a dedicated process what is there for it already."""
         if dedicated.listener >= 0:
             line.send(frame(Frame.LISTENER, 0), (dedicated.listener,))
-            line.on_sent = partial(os.close, dedicated.listener)
+            line.on_sent = dedicated.close_listener
             self._unsent.add(line)
         idents, dedicated.waiting = dedicated.waiting, []
         if idents:
@@ -792,13 +805,14 @@ class WorkerPool:
 
     def release(self, dedicated: Dedicated) -> None:
         """Take a dedicated process back when it has nothing to do any more."""
-        line = self._lines.get(dedicated.slot)
-        if line is None or dedicated.slot not in self._dedicated:
+        if dedicated.slot not in self._dedicated:
             return
-        if line.items:
-            line.is_released = True
+        line = self._lines.get(dedicated.slot)
+        if dedicated.waiting or (line is not None and line.items):
+            dedicated.is_released = True
             return
         del self._dedicated[dedicated.slot]
+        dedicated.close_listener()
         self._book.release(dedicated.slot)
         self._look_whether_closed(dedicated.holder)
 
@@ -812,8 +826,10 @@ class WorkerPool:
     def _lose(self, dedicated: Dedicated, line: Line, not_begun: Sequence[Item], death: Death) -> None:
         """Tell that an object is gone with its process, and all that was to be done with it."""
         dedicated.death = death
+        dedicated.close_listener()
         self._book.gone(line.slot)
-        self._tell_lost(dedicated, [item.ident for item in (*line.items.values(), *not_begun)])
+        sent = [item.ident for item in (*line.items.values(), *not_begun)]
+        self._tell_lost(dedicated, [*sent, *dedicated.waiting])
         self._look_whether_closed(dedicated.holder)
 
     # The end
@@ -847,7 +863,8 @@ class WorkerPool:
 
     def _dismiss_all(self) -> None:
         """Let idle children end by themselves and kill the others."""
-        for holder in list(self._holders.values()):
+        holders = list(self._holders.values())
+        for holder in holders:
             self.end_holder(holder, "the pool was closed")
         for line in list(self._lines.values()):
             line.dismiss()
@@ -858,6 +875,9 @@ class WorkerPool:
             now = monotonic()
             while self._timers and self._timers[0][0] <= now:
                 heapq.heappop(self._timers)[2]()
+        for holder in holders:  # what waited has not been told, and will not run
+            holder.customer.broken("it is closed")
+            holder.closed.set()
 
     def _end_family(self) -> None:
         for line in list(self._lines.values()):
