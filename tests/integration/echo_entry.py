@@ -32,7 +32,7 @@ class Echo:
             os._exit(5)
         if body == b"serve":
             self._serve()
-        else:
+        elif not body.startswith(b"-"):
             self._served.append(body.decode())
         return Status.GOOD, msgspec.msgpack.encode((os.getpid(), self._served))
 

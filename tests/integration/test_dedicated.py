@@ -5,6 +5,7 @@ import socket
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,7 +81,7 @@ class Owner:
 
 @pytest.fixture
 def pool() -> Iterator[WorkerPool]:
-    with Arena(1 << 24) as arena, WorkerPool(PoolSettings(slots=1, grace_s=0.5), arena) as pool:
+    with Arena(1 << 24) as arena, WorkerPool(PoolSettings(slots=1, grace_s=0.5, preload=(ENTRY.partition(":")[0],)), arena) as pool:
         yield pool
 
 
@@ -116,6 +117,19 @@ def talk(*texts: bytes) -> list[bytes]:
         return answers
 
 
+def sockets() -> list[str]:
+    """Return the sockets that this process has open, as often as they are."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # the one that lists
+            found.append(os.readlink(f"/proc/self/fd/{name}"))
+    return sorted(link for link in found if link.startswith("socket:"))
+
+
+def name_of(endpoint: socket.socket) -> str:
+    return os.readlink(f"/proc/self/fd/{endpoint.fileno()}")
+
+
 def states(pool: WorkerPool) -> list[tuple[str, str]]:
     return [(slot.state, slot.holder) for slot in pool.slots(HANG_S)]
 
@@ -141,9 +155,7 @@ def test_the_object_lives_in_one_process_and_keeps_its_state(holder: Holder, own
     dedicated.release()
 
 
-def test_it_serves_the_endpoint_of_its_parent(
-    holder: Holder, owner: Owner, endpoint: socket.socket
-) -> None:
+def test_it_serves_the_endpoint_of_its_parent(holder: Holder, owner: Owner, endpoint: socket.socket) -> None:
     dedicated = holder.dedicate(endpoint=endpoint)
     (serves,) = owner.give(b"serve")
     dedicated.submit([serves])
@@ -173,6 +185,7 @@ def test_a_name_outlives_the_object_behind_it(holder: Holder, owner: Owner, endp
         second.submit([serves])
         assert client.recv(100).endswith(b":late")
     assert owner.wait(serves).served == ["made", "late"]
+    assert sockets().count(name_of(endpoint)) == 1  # ours: what was for the children is closed here
     assert endpoint.getsockname() == "endpoint"
     second.release()
 
@@ -248,56 +261,71 @@ def test_closing_the_holder_ends_it(pool: WorkerPool, holder: Holder, owner: Own
 # Orders that come before the process is there
 
 
+@contextmanager
+def at_once(pool: WorkerPool) -> Iterator[None]:
+    """Let the pool see all that is ordered inside at the same moment."""
+    gate = threading.Event()
+    pool.post(lambda: gate.wait(HANG_S) and None)
+    yield
+    gate.set()
+
+
 def test_it_is_released_when_that_was_said_at_once(pool: WorkerPool, holder: Holder, owner: Owner) -> None:
-    def all_at_once() -> None:
+    with at_once(pool):
         dedicated = holder.dedicate()
         dedicated.submit(owner.give(b"a", b"b"))
         dedicated.release()
-
-    pool.post(all_at_once)
     assert owner.wait(1).served == ["made", "a", "b"]
     wait_until(lambda: states(pool) == [("COLD", "")])
 
 
-def test_it_is_released_at_once_without_items(pool: WorkerPool, holder: Holder) -> None:
-    pool.post(lambda: holder.dedicate().release())
-    wait_until(lambda: states(pool) == [("COLD", "")])
+def test_it_is_released_at_once_without_items(
+    pool: WorkerPool, holder: Holder, endpoint: socket.socket
+) -> None:
+    with at_once(pool):
+        holder.dedicate(endpoint=endpoint).release()
+    assert states(pool) == [("COLD", "")]
+    assert sockets().count(name_of(endpoint)) == 1
 
 
-def test_it_is_killed_when_that_was_said_at_once(pool: WorkerPool, holder: Holder, owner: Owner) -> None:
-    def all_at_once() -> None:
-        dedicated = holder.dedicate()
+def test_it_is_killed_when_that_was_said_at_once(
+    pool: WorkerPool, holder: Holder, owner: Owner, endpoint: socket.socket
+) -> None:
+    with at_once(pool):
+        dedicated = holder.dedicate(endpoint=endpoint)
         dedicated.submit(owner.give(b"a"))
         dedicated.kill("it was a mistake")
-
-    pool.post(all_at_once)
     end = owner.wait(0)
     assert end.death is not None
     assert end.death.cause == "it was a mistake"
     wait_until(lambda: states(pool) == [("COLD", "")])
+    assert sockets().count(name_of(endpoint)) == 1
 
 
 def test_closing_the_holder_at_once_ends_it(pool: WorkerPool, holder: Holder, owner: Owner) -> None:
-    pool.post(lambda: pool.end_holder(holder.dedicate().holder, "it was a mistake"))
+    with at_once(pool):
+        dedicated = holder.dedicate()
+        dedicated.submit(owner.give(b"a"))
+        pool.post(lambda: pool.end_holder(holder, "it was a mistake"))
     assert holder.close(HANG_S)
-    wait_until(lambda: states(pool) == [("COLD", "")])
+    assert owner.wait(0).death is not None
+    assert states(pool) == [("COLD", "")]
 
 
 def test_a_closed_holder_gets_no_process_and_disturbs_nobody(
     pool: WorkerPool, holder: Holder, owner: Owner, endpoint: socket.socket
 ) -> None:
-    descriptors = len(os.listdir("/proc/self/fd"))
     assert holder.close(HANG_S)
     dedicated = holder.dedicate(endpoint=endpoint)
     dedicated.submit(owner.give(b"a"))
     assert owner.wait(0).death is not None
     assert states(pool) == [("COLD", "")]
-    assert len(os.listdir("/proc/self/fd")) <= descriptors + 3  # the pool's own
+    assert sockets().count(name_of(endpoint)) == 1
 
 
 def test_very_many_items_arrive_though_they_are_submitted_at_once(holder: Holder, owner: Owner) -> None:
     dedicated = holder.dedicate()
-    idents = owner.give(*[b"x" * 100] * 10_000)  # more than the pipe of tokens takes, and the socket
+    idents = owner.give(*[b"-" * 100] * 10_000)  # more than the pipe of tokens takes, and the socket
     gate = owner.give(b"exit")
     dedicated.submit(idents)
     dedicated.submit(gate)

@@ -158,7 +158,7 @@ def test_nothing_outlives_a_penstock_that_is_killed(attempt: int) -> None:
     kinds = ("ignores", "children", "forked twice", "other session", "in C", "stopped")
     graph = [app(what, f"{APPS}.Stubborn", [], [f"of {what}"], what=what) for what in kinds]
     Path("g.json").write_text(json.dumps([*graph, *(data(f"of {what}") for what in kinds)]))
-    command = [sys.executable, "-m", "penstock", "run", "g.json", "--directory", "run", "--workers", "6"]
+    command = [sys.executable, "-m", "penstock", "run", "g.json", "--dir", "run", "--workers", "6"]
     root = str(Path(__file__).parents[2])
     with subprocess.Popen(
         command, env={**os.environ, "PYTHONPATH": root}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from penstock.drops.app import AppDrop
 from penstock.drops.memory import MemoryDrop
+from penstock.drops.ports import integer
 from penstock.errors import GraphInvalid
 from penstock.graph.problems import Problem, did_you_mean
 from penstock.runtime.build import Prepared
@@ -65,8 +66,8 @@ def place(
     widths: dict[int, int] = {}
     for index, value in own_values(prepared, "num_cpus").items():
         try:
-            width = int(value)
-        except (TypeError, ValueError):
+            width = integer(value)
+        except ValueError:
             problems.append(_problem(prepared, index, "num_cpus", value, "give a whole number of slots"))
         else:
             if width > 1 and away[index]:

@@ -83,6 +83,10 @@ class Book:
             queue.items.extend(items)
         self._ledger.wake(queue)
 
+    def waiting(self, holder: int) -> int:
+        """Return how many items of a holder wait."""
+        return len(self._ledger.queue(holder, "waiting").items)
+
     def withdraw(self, holder: int) -> list[Item]:
         """Take all waiting items of a holder out of the book."""
         queue = self._ledger.queue(holder, "withdraw")

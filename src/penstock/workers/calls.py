@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Python functions called in the slots of a pool: `Calls` for the process that wants it, `main` for the children.
 
-    with Arena(1 << 30) as arena, WorkerPool(PoolSettings(), arena) as pool, Calls(pool) as calls:
+    settings = PoolSettings(preload=("penstock.workers.calls",))  # imported once, not by each child
+    with Arena(1 << 30) as arena, WorkerPool(settings, arena) as pool, Calls(pool) as calls:
         calls.submit(pow, 2, 10).result()
 
 `Calls` is for a user's own process: it unpickles results. A manager must not use it, it hands bodies on unopened.

@@ -111,6 +111,7 @@ class Holder:
         self.setup_blocks: Sequence[Block] = ()
         self.closed = threading.Event()
         self.is_closing = False
+        self.idle_events: list[threading.Event] = []
 
     def submit(self, jobs: Iterable[Job], *, front: bool = False) -> None:
         """Let items be run, behind those that wait or before them."""
@@ -123,6 +124,12 @@ class Holder:
     def cancel(self, cause: str) -> None:
         """Forget all items that wait and end the processes that run the others."""
         self.pool.post(partial(self.pool.end_items, self, cause))
+
+    def drain(self, timeout_s: float) -> bool:
+        """Wait until all that was submitted has ended by itself; False when the time was up first."""
+        drained = threading.Event()
+        self.pool.post(partial(self.pool.tell_when_idle, self, drained))
+        return drained.wait(timeout_s)
 
     def close(self, timeout_s: float, cause: str = "its holder was closed") -> bool:
         """Cancel what is left and wait until nothing of this holder runs; False when the time was up first."""
@@ -742,13 +749,25 @@ class WorkerPool:
         self.end_items(holder, cause)
         self._look_whether_closed(holder)
 
+    def tell_when_idle(self, holder: Holder, idle: threading.Event) -> None:
+        """Set an event when nothing of a holder waits or runs."""
+        holder.idle_events.append(idle)
+        self._look_whether_closed(holder)
+
     def _look_whether_closed(self, holder: Holder) -> None:
-        if not holder.is_closing or holder.number not in self._holders:
+        """See whether somebody waits for the end of a holder's items, and whether that has come."""
+        if not (holder.is_closing or holder.idle_events) or holder.number not in self._holders:
             return
         busy = any(
             item.holder == holder.number for line in self._lines.values() for item in line.items.values()
         )
-        if busy or any(one.holder is holder for one in self._dedicated.values()):
+        if holder.is_closing:
+            self._book.withdraw(holder.number)  # what came back from a child that died
+        if busy or self._book.waiting(holder.number):
+            return
+        while holder.idle_events:
+            holder.idle_events.pop().set()
+        if not holder.is_closing or any(one.holder is holder for one in self._dedicated.values()):
             return
         self._book.close(holder.number)
         del self._holders[holder.number]
