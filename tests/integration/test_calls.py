@@ -231,7 +231,7 @@ def test_functions_of_a_script_can_be_called(tmp_path: Path) -> None:
         "def double(point):\n"
         "    if point.x < 0: raise Odd('negative')\n"
         "    return Point(2 * point.x)\n"
-        "with Arena(1 << 24) as arena, WorkerPool(PoolSettings(slots=1, preload=PRELOAD), arena) as pool, Calls(pool) as calls:\n"
+        "with Arena(1 << 24) as arena, WorkerPool(PoolSettings(slots=1), arena) as pool, Calls(pool) as calls:\n"
         "    made = calls.submit(double, Point(21)).result(60)\n"
         "    assert type(made) is Point\n"
         "    try: calls.submit(double, Point(-1)).result(60)\n"

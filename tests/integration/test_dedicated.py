@@ -81,7 +81,10 @@ class Owner:
 
 @pytest.fixture
 def pool() -> Iterator[WorkerPool]:
-    with Arena(1 << 24) as arena, WorkerPool(PoolSettings(slots=1, grace_s=0.5, preload=(ENTRY.partition(":")[0],)), arena) as pool:
+    with (
+        Arena(1 << 24) as arena,
+        WorkerPool(PoolSettings(slots=1, grace_s=0.5, preload=(ENTRY.partition(":")[0],)), arena) as pool,
+    ):
         yield pool
 
 

@@ -71,12 +71,12 @@ def test_data_expires_after_its_last_consumer(isolation: str) -> None:
     assert "b" not in dict(result.outputs())
 
 
-def test_every_consumer_reads_it_before(isolation: str) -> None:
+def test_every_consumer_reads_it_before() -> None:
     graph = chain(expireAfterUse=True)
     for i in range(5):
         graph += [app(f"c{i}", Join, ["b"], [f"d{i}"]), data(f"d{i}", expireAfterUse=True)]
         graph += [app(f"e{i}", Join, ["b", f"d{i}"], [f"f{i}"]), data(f"f{i}")]
-    result = run(graph, isolation=isolation)
+    result = run(graph)
     assert [result.read(f"f{i}") for i in range(5)] == [b"hellohello"] * 5
     expired = sorted(uid for uid, (state, _) in codes(result).items() if state == EXPIRED)
     assert expired == ["b", "d0", "d1", "d2", "d3", "d4"]
@@ -138,8 +138,8 @@ def test_a_result_that_nobody_reads_stays(isolation: str) -> None:
         {"expireAfterUse": True, "componentParams": {"persist": {"name": "persist", "value": True}}},
     ],
 )
-def test_what_does_not_ask_for_it_or_persists_stays(isolation: str, fields: dict[str, Any]) -> None:
-    result = run(chain(**fields), isolation=isolation)
+def test_what_does_not_ask_for_it_or_persists_stays(fields: dict[str, Any]) -> None:
+    result = run(chain(**fields))
     assert codes(result)["b"][0] == COMPLETED
     assert result.read("b") == b"hello"
 
@@ -158,10 +158,10 @@ def test_other_spellings(fields: dict[str, Any]) -> None:
     assert states(chain(**fields))["b"] == EXPIRED
 
 
-def test_shared_memory_expires_too(isolation: str) -> None:
+def test_shared_memory_expires_too() -> None:
     graph = chain()
     graph[1] = data("b", SharedMemoryDrop, expireAfterUse=True)
-    assert states(graph, isolation=isolation)["b"] == EXPIRED
+    assert states(graph)["b"] == EXPIRED
 
 
 def test_files_are_left_alone(isolation: str) -> None:
@@ -173,9 +173,9 @@ def test_files_are_left_alone(isolation: str) -> None:
     assert (result.directory / "b.txt").read_bytes() == b"hello"
 
 
-def test_content_that_the_graph_gives_expires_too(isolation: str) -> None:
+def test_content_that_the_graph_gives_expires_too() -> None:
     graph = chain(expireAfterUse=True, pydata="mine")[1:]
-    result = run(graph, isolation=isolation)
+    result = run(graph)
     assert codes(result)["b"][0] == EXPIRED
     assert result.read("d") == b"mine"
 
@@ -192,14 +192,14 @@ def test_data_that_is_taken_as_a_stream_expires_after_its_end(isolation: str) ->
     assert result.read("d") == b"[0][1][2]"
 
 
-def test_data_that_was_not_complete_does_not_expire(isolation: str) -> None:
+def test_data_that_was_not_complete_does_not_expire() -> None:
     graph = [
         app("a", Fail, [], ["b"]),
         data("b", expireAfterUse=True),
         app("c", Join, ["b"], ["d"], input_error_threshold=100),
         data("d"),
     ]
-    assert states(graph, isolation=isolation) == {"a": ERROR, "b": ERROR, "c": COMPLETED, "d": COMPLETED}
+    assert states(graph) == {"a": ERROR, "b": ERROR, "c": COMPLETED, "d": COMPLETED}
 
 
 def test_data_that_comes_when_its_consumers_have_ended_expires_at_once(isolation: str) -> None:
@@ -226,18 +226,6 @@ def test_data_that_comes_when_its_consumers_have_ended_expires_at_once(isolation
         gates["end"].set()
         assert session.wait(HANG_S)
         assert finish(session).ok
-
-
-def test_a_graph_that_was_cancelled_ends_as_usual(isolation: str) -> None:
-    graph = [
-        *chain(expireAfterUse=True),
-        app("stuck", "tests.integration.worker_apps.Cancelled", ["d"], ["f"]),
-    ]
-    graph.append(data("f"))
-    session = new_session(graph, isolation="process" if isolation == "process" else None)
-    deploy(session)
-    session.trigger()
-    finish(session)
 
 
 def left_in_arena(graph: Graph) -> int:

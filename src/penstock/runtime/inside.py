@@ -91,6 +91,10 @@ class _Inside:
 _NOTHING = Report()
 
 
+_Kept = tuple[dict[int, Drop], dict[int, DropState], dict[int, tuple[memoryview, Content]]]
+"""Of an app that takes a stream: its own object and those of its outputs, states and places of these."""
+
+
 class _InsideSite:
     """One session in this child; meets `penstock.drops.base.Site` for the item that runs."""
 
@@ -110,7 +114,8 @@ class _InsideSite:
         self._objects: dict[int, Drop] = {}
         self._states: dict[int, DropState] = {}
         self._placed: dict[int, tuple[memoryview, Content]] = {}
-        self._resident: dict[int, Drop] = {}
+        self._resident: dict[int, _Kept] = {}
+        self._failed: set[int] = set()
         os.environ.update(setup.environment)
         restore_main(setup.main)
 
@@ -143,9 +148,10 @@ class _InsideSite:
     def work(self, task: Task) -> Report:
         """Do what a task asks for; whatever the app raises is in the report."""
         self._task = task
-        self._objects = {}
-        self._states = {}
-        self._placed = {}
+        kept = self._resident.get(task.index) if task.kind in (PIECE, FINISH) else None
+        self._objects, self._states, self._placed = ({}, {}, {}) if kept is None else kept
+        if task.index in self._failed and task.kind == PIECE:
+            return _NOTHING  # it was on its way already
         try:
             if task.kind == RUN and not task.states:
                 report = self._run_quick(task.index)
@@ -156,6 +162,8 @@ class _InsideSite:
                 return self._report(None, (task.index,))
             return self._run(task)
         except BaseException as error:  # noqa: BLE001  the boundary to user code, which may raise anything
+            if task.kind == PIECE:
+                self._failed.add(task.index)
             return self._report(error, ())
         finally:
             self._objects, self._placed = {}, {}
@@ -179,16 +187,17 @@ class _InsideSite:
 
     def _run(self, task: Task) -> Report:
         index = task.index
-        app = cast("AppDrop", self._resident.get(index) or self.drop(index))
-        self._objects[index] = app
+        app = cast("AppDrop", self.drop(index))
         can_stop = type(app).cancel is not AppDrop.cancel
         if can_stop:
             signal.signal(signal.SIGTERM, _Canceller(app))
         if task.kind == PIECE:
             assert task.piece is not None
-            self._resident[index] = app
             data, content = task.piece
             app.data_written(self.uid(data), memoryview(self._bytes(content)))
+            mine = {index, *self.graph.after[index]}  # inputs will hold more by the next piece
+            objects = {i: drop for i, drop in self._objects.items() if i in mine}
+            self._resident[index] = objects, self._states, self._placed
             return _NOTHING
         if task.kind == FINISH:
             self._resident.pop(index, None)
@@ -305,7 +314,7 @@ class _InsideSite:
         known = self._states.get(index)
         if known is not None:
             return known
-        if index in self.graph.before[self._task.index]:
+        if index in self.graph.before[self._task.index] and self._task.kind != PIECE:
             return DropState(self._task.states.get(index, DropState.COMPLETED))
         if self._is_mine(index) and not self._is_shared(index):
             return DropState.INITIALIZED
@@ -320,7 +329,8 @@ class _InsideSite:
         content = self._task.contents.get(index)
         if content is not None:
             return self._bytes(content)
-        if index not in self.graph.before[self._task.index] and not self._is_mine(index):
+        was_sent = index in self.graph.before[self._task.index] and self._task.kind != PIECE
+        if not was_sent and not self._is_mine(index):
             content = _decode_content(self._ask("content", index))
         return None if content is None else self._bytes(content)
 

@@ -7,77 +7,59 @@ Rule 1: the flow alone knows states. An app counts as running from when it is se
         before it ran counts as never begun.
 Rule 2: `out` holds the drops whose outcome is awaited, guarded by the runner's lock. What comes of a drop that
         is not in it comes too late and changes nothing.
-Rule 3: all methods of `Customer` run on the pool's thread and do not wait. What may wait, because it writes
-        data or calls apps of this process, is done by threads of `_requests`.
-Rule 4: contents are bytes or blocks of shared memory, never opened here.
+Rule 3: all methods of `Customer` run on the pool's thread and do not wait. What may wait is done by threads of
+        `requests.py`.
+
+Beside it: `contents.py` (what data in memory holds), `streams.py` (apps that take streams), `requests.py`.
 """
 
-import pickle
-import threading
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
 from penstock.config import RESERVED
-from penstock.drops.base import Drop
-from penstock.drops.data import Buffer, DataDrop
+from penstock.drops.data import DataDrop
 from penstock.drops.memory import MemoryDrop
-from penstock.engine.flow import Flow
 from penstock.engine.states import AppState, DropState
 from penstock.errors import ArenaFull, PoolBroken, WorkerDied
 from penstock.runtime.build import Prepared
+from penstock.runtime.contents import Contents
 from penstock.runtime.failures import Failure, failure_of
 from penstock.runtime.image import image_parts
 from penstock.runtime.isolation import Placement
+from penstock.runtime.lookup import ENTRY
 from penstock.runtime.mainscope import save_main
 from penstock.runtime.messages import (
     FINISH,
-    PIECE,
     RUN,
     SETTLE,
     Content,
     Report,
-    Request,
     Setup,
     Task,
     decode_report,
-    decode_request,
     encode,
-    to_content,
 )
+from penstock.runtime.requests import Asked, Requests
 from penstock.runtime.run import Runner
+from penstock.runtime.streams import FIRST_PIECE, Streams
 from penstock.wire.arena import Block
 from penstock.workers.customer import Answer, Begun, Death, Job, Outcome
 from penstock.workers.frames import Status
-from penstock.workers.pool import Dedicated, Holder, SlotState, WorkerPool
+from penstock.workers.pool import Holder, SlotState, WorkerPool
 
 __all__ = ["Host", "Outside", "Usage"]
 
-_ENTRY = "penstock.runtime.inside:main"
-_INLINE_BYTES = 1 << 15
-_PIECES_AHEAD = 16
-_PIECES_BYTES = 1 << 20
-_MOST_REQUESTS = (
-    10_000  # threads are made when they are needed; a limit could make two streams wait for each other
-)
-_FIRST_PIECE = 1 << 40  # idents from here on are pieces of streams
 
-
-class Host(Protocol):
+class Host(Asked, Protocol):
     """What is asked of the session."""
 
     session_id: str
     prepared: Prepared
-    flow: Flow
 
-    def drop(self, index: int) -> Drop: ...
     def find_data(self, index: int) -> DataDrop | None: ...
-    def completed(self, index: int) -> None: ...
-    def skip(self, index: int) -> None: ...
-    def note(self, index: int, stream: str, text: str) -> None: ...
     def close_page(self, index: int) -> None: ...
     def uid(self, index: int) -> str: ...
     def tell_failure(self, index: int, failure: Failure) -> None: ...
@@ -103,33 +85,28 @@ class Outside:
 
     Attributes:
         pool: whose customer this is.
-        contents: what workers wrote to data in memory, by drop.
+        contents: of data in memory.
         usage: what executions in workers took, by drop.
     """
 
     def __init__(self, host: Host, runner: Runner, pool: WorkerPool, placement: Placement) -> None:
         self.away = placement.away
         self.out: set[int] = set()
-        self.contents: dict[int, bytes | Block] = {}
+        self.pool = pool
         self.usage: dict[int, Usage] = {}
         self._host = host
         self._runner = runner
-        self.pool = pool
         self._placement = placement
         self._wiring = host.prepared.wiring
         self._rules = host.prepared.rules
         self._in_memory = [issubclass(cls, MemoryDrop) for cls in host.prepared.classes]
+        self.contents = Contents(pool.arena, host.flow, self._wiring, host.find_data)
+        self._streams = Streams(pool.arena, self.contents)
+        self._requests = Requests(host, pool.arena, self.contents)
         self._attempts: dict[int, int] = {}
         self._heard: set[int] = set()
-        self._consumers: dict[int, _Consumer] = {}
-        self._pieces: dict[int, tuple[_Consumer, Task, int]] = {}
-        self._next_piece = _FIRST_PIECE
-        self._lock = threading.Lock()
         self._holder: Holder | None = None
         self._image: Block | None = None
-        self._spill: Path | None = None
-        self._requests: ThreadPoolExecutor | None = None
-        self._is_closed = False
 
     def start(self, directory: Path, environment: Mapping[str, str]) -> None:
         """Make the graph's image and become a customer of the pool.
@@ -139,9 +116,8 @@ class Outside:
             PoolBroken: the pool cannot go on.
         """
         prepared, wiring = self._host.prepared, self._wiring
-        self._spill = directory / RESERVED
-        parts = image_parts(prepared)
-        self._image = image = self._place(parts, sum(map(len, parts)))
+        spill = self.contents.spill = directory / RESERVED
+        self._image = image = self.contents.place(image_parts(prepared))
         setup = Setup(
             self._host.session_id,
             str(directory),
@@ -153,9 +129,7 @@ class Outside:
             save_main(prepared.graph.text),
         )
         name = f"session {self._host.session_id}"
-        self._holder = self.pool.open(
-            name, _ENTRY, encode(setup), self, setup_blocks=(image,), spill=self._spill
-        )
+        self._holder = self.pool.open(name, ENTRY, encode(setup), self, setup_blocks=(image,), spill=spill)
 
     # For the runner; called with its lock held
 
@@ -165,8 +139,8 @@ class Outside:
         jobs, placement = [], self._placement
         for i in indices:
             self.out.add(i)
-            if i in self._consumers:
-                self._submit_piece(self._consumers[i], Task(FINISH, i), 0)
+            if i in self._streams:
+                self._streams.finish(i)
             else:
                 alone = i in self._rules.time_limit_s
                 jobs.append(Job(i, placement.kinds[i], placement.widths.get(i, 1), alone))
@@ -174,15 +148,14 @@ class Outside:
             self._holder.submit(jobs)
 
     def give_up(self, index: int, cause: str) -> bool:
-        """End a drop that is out; False where it is not."""
-        if index not in self.out:
+        """End a drop that is out, or takes a stream; False where there is nothing to end."""
+        if self._streams.kill(index, cause):
+            self.out.discard(index)
+            return True
+        if index not in self.out or self._holder is None:
             return False
         self.out.discard(index)
-        consumer = self._consumers.get(index)
-        if consumer is not None:
-            consumer.dedicated.kill(cause)
-        elif self._holder is not None:
-            self._holder.kill(index, cause)
+        self._holder.kill(index, cause)
         return True
 
     # For the session
@@ -192,48 +165,23 @@ class Outside:
         self.out.clear()
         if self._holder is not None:
             self._holder.cancel("the session was cancelled")
-        self._end_consumers()
-
-    def _end_consumers(self) -> None:
-        with self._lock:
-            consumers = list(self._consumers.values())
-        for consumer in consumers:
-            consumer.dedicated.kill("the session ended")
-            consumer.end()
+        self._streams.end("the session was cancelled")
 
     def stop(self, index: int) -> None:
         """End a resident app that must not go on."""
-        with self._lock:
-            consumer = self._consumers.get(index)
-        if consumer is not None:
-            consumer.dedicated.kill("its inputs failed")
-            consumer.end()
+        self._streams.kill(index, "its inputs failed")
 
     def close(self, timeout_s: float) -> bool:
         """End what is left and wait for it; False when it did not end in time."""
-        self._is_closed = True
-        self._end_consumers()
+        self._streams.close("the session ended")
         ended = True
         if self._holder is not None:
             ended = self._holder.close(timeout_s, "the session ended")
-            if self._image is not None:
-                self.pool.arena.free(self._image)
-        if self._requests is not None:
-            self._requests.shutdown(wait=ended, cancel_futures=True)
+        if self._image is not None:
+            self.pool.arena.free(self._image)
+            self._image = None
+        self._requests.close(wait=ended)
         return ended
-
-    def free(self) -> None:
-        """Give the shared memory of all contents back; they cannot be read afterwards."""
-        while self.contents:
-            _, content = self.contents.popitem()
-            if isinstance(content, Block):
-                self.pool.arena.free(content)
-
-    def free_content(self, index: int) -> None:
-        """Give back what a worker wrote to data that nobody will read any more."""
-        content = self.contents.pop(index, None)
-        if isinstance(content, Block):
-            self.pool.arena.free(content)
 
     def slots(self) -> list[tuple[SlotState, int]]:
         """Return the pool's slots that have a process, each with the drop of this session that runs there, or -1."""
@@ -241,42 +189,17 @@ class Outside:
         return [(row, self._index_of(row.ident)) for row in rows]
 
     def _index_of(self, ident: int) -> int:
-        piece = self._pieces.get(ident)
-        return piece[0].index if piece is not None else ident if ident < _FIRST_PIECE else -1
-
-    def stored(self, index: int) -> Buffer | None:
-        """Return the content that a worker wrote, None where none did."""
-        content = self.contents.get(index)
-        return self.pool.arena.view(content) if isinstance(content, Block) else content
-
-    # Streams to apps in workers
+        return ident if ident < FIRST_PIECE else self._streams.app_of(ident)
 
     def push(self, index: int, data: int, piece: memoryview) -> None:
         """Give an app one piece of a stream; waits while it has too many before it."""
-        with self._lock:
-            if self._is_closed:
-                return
-            consumer = self._consumers.get(index)
-            if consumer is None:
-                assert self._holder is not None
-                consumer = self._consumers[index] = _Consumer(index, self._holder.dedicate())
-        size = piece.nbytes
-        if consumer.wait_for_room(size):
-            self._submit_piece(
-                consumer, Task(PIECE, index, piece=(data, self._travelling([piece], size))), size
-            )
-
-    def _submit_piece(self, consumer: "_Consumer", task: Task, size: int) -> None:
-        with self._lock:
-            ident = self._next_piece
-            self._next_piece += 1
-            self._pieces[ident] = consumer, task, size
-            consumer.dedicated.submit([ident])
+        assert self._holder is not None
+        self._streams.push(index, data, piece, self._holder)
 
     # Customer: what is sent
 
     def begin(self, idents: Sequence[int]) -> Sequence[Begun]:
-        if idents[0] >= _FIRST_PIECE:
+        if idents[0] >= FIRST_PIECE:
             return [self._begin_piece(ident) for ident in idents]
         with self._runner.lock:
             begun = self._host.flow.begin([i for i in idents if i in self.out])
@@ -294,14 +217,11 @@ class Outside:
         return sent
 
     def _begin_piece(self, ident: int) -> Begun:
-        consumer, task, _ = self._pieces[ident]
+        task, blocks = self._streams.task(ident)
         if task.kind == FINISH:
             with self._runner.lock:
-                self._host.flow.begin([consumer.index])
-            task, blocks = self._filled(FINISH, consumer.index)
-            return Begun(ident, encode(task), blocks)
-        piece = task.piece
-        blocks = [Block(*piece[1])] if piece is not None and isinstance(piece[1], tuple) else []
+                self._host.flow.begin([task.index])
+            task, blocks = self._filled(FINISH, task.index)
         return Begun(ident, encode(task), blocks)
 
     def _task(self, index: int) -> Begun:
@@ -319,46 +239,15 @@ class Outside:
             if state[i] != DropState.COMPLETED:
                 states[i] = state[i]
             if in_memory[class_of[i]]:
-                content = self.contents.get(i)
-                if content is None:
-                    content = self._content_of(i)
+                content = self.contents.of(i)
                 if isinstance(content, Block):
                     blocks.append(content)
                 contents[i] = content
         return Task(kind, index, states, contents), blocks
 
-    def _content_of(self, index: int) -> bytes | Block:
-        """Return what an object of this process holds; moved to shared memory where it is large."""
-        drop = self._host.find_data(index)
-        if drop is None and self._host.flow.state[index] == DropState.COMPLETED:
-            self.contents[index] = b""  # nobody wrote to it, and nobody will
-        if not isinstance(drop, MemoryDrop) or not drop.size:
-            return b""
-        parts = drop.parts()
-        size = sum(memoryview(part).nbytes for part in parts)
-        readers = len(self._wiring.after[index])
-        if size <= _INLINE_BYTES and size * readers <= _INLINE_BYTES * 8:
-            return b"".join(parts)
-        if self._host.flow.state[index] != DropState.COMPLETED:
-            return b"".join(parts)
-        block = self._place(parts, size)
-        self.contents[index] = block
-        drop.adopt(self.pool.arena.view(block))
-        return block
-
-    def _place(self, parts: Sequence[Buffer], size: int) -> Block:
-        block = self.pool.arena.allocate(size, spill=self._spill)
-        self.pool.arena.write(block, parts)
-        return block
-
-    def _travelling(self, parts: Sequence[Buffer], size: int) -> Content:
-        if size <= _INLINE_BYTES:
-            return b"".join(parts)
-        return to_content(self._place(parts, size))
-
     def returned(self, idents: Sequence[int]) -> None:
         with self._runner.lock:
-            self._host.flow.recalled(i for i in idents if i < _FIRST_PIECE)
+            self._host.flow.recalled(i for i in idents if i < FIRST_PIECE)
 
     # Customer: what comes back
 
@@ -366,11 +255,13 @@ class Outside:
         finished: list[int] = []
         for outcome in outcomes:
             index = outcome.ident
-            if index >= _FIRST_PIECE:
-                index = self._piece_ended(outcome)
-                if index < 0:
+            if index >= FIRST_PIECE:
+                app = self._streams.taken(index, is_over=outcome.status != Status.GOOD)
+                if app is None:
                     continue
-            report = self._opened(outcome)
+                index = app
+                self._await(app)
+            report = self._opened(index, outcome)
             if not self._take(index, report, outcome):
                 continue
             if index in self._heard:
@@ -383,10 +274,16 @@ class Outside:
         if finished:
             self._finish(finished)
 
-    def _opened(self, outcome: Outcome) -> Report:
+    def _await(self, app: int) -> None:
+        """Let the end of a resident app count, also of one that ends before its stream."""
+        with self._runner.lock:
+            if self._host.flow.execution[app] == AppState.RUNNING:
+                self.out.add(app)
+
+    def _opened(self, index: int, outcome: Outcome) -> Report:
         if outcome.status == Status.BROKEN:
             text = outcome.body.decode(errors="replace")
-            return Report({}, Failure(self._host.uid(outcome.ident), "WorkerBroken", text))
+            return Report({}, Failure(self._host.uid(index), "WorkerBroken", text))
         return decode_report(outcome.body)
 
     def _take(self, index: int, report: Report, outcome: Outcome) -> bool:
@@ -402,7 +299,7 @@ class Outside:
         self.usage[index] = Usage(outcome.slot, outcome.pid, outcome.seconds, outcome.peak_kib)
         if report.failure is None:
             for i, content in report.contents.items():
-                self._keep(i, content)
+                self.contents.keep(i, content)
         if report.unsettled:
             for i, failure in report.unsettled.items():
                 self._host.tell_failure(i, failure)
@@ -425,7 +322,7 @@ class Outside:
     def _fail_or_retry(self, index: int, failure: Failure) -> None:
         tries, attempt = self._rules.tries.get(index, 1), self._attempts.get(index, 0) + 1
         self._attempts[index] = attempt
-        if attempt >= tries or index in self._consumers:
+        if attempt >= tries or index in self._streams:
             self._fail(index, failure)
             return
         pause_s = self._host.tell_retry(index, attempt, f"{failure.error}: {failure.message}")
@@ -448,15 +345,12 @@ class Outside:
 
     def died(self, ident: int, death: Death) -> None:
         index = ident
-        if ident >= _FIRST_PIECE:
-            piece = self._pieces.pop(ident, None)
-            if piece is None:
+        if ident >= FIRST_PIECE:
+            app = self._streams.lost(ident)
+            if app is None:
                 return
-            piece[0].end()
-            index = piece[0].index
-            with self._runner.lock:
-                if self._host.flow.execution[index] == AppState.RUNNING:
-                    self.out.add(index)
+            index = app
+            self._await(app)
         if index not in self.out:
             return
         uid = self._host.uid(index)
@@ -468,146 +362,15 @@ class Outside:
         self._host.close_page(index)
         self._fail(index, failure_of(uid, WorkerDied(uid, str(death), death.deaths)))
 
-    def _piece_ended(self, outcome: Outcome) -> int:
-        """Take the outcome of a piece or of the end of a stream; the app's index where the app has ended."""
-        consumer, task, size = self._pieces.pop(outcome.ident)
-        consumer.taken(size)
-        piece = task.piece
-        if piece is not None and not isinstance(piece[1], bytes):
-            self.pool.arena.free(Block(*piece[1]))
-        if task.kind == PIECE and outcome.status == Status.GOOD:
-            return -1
-        with self._lock:
-            self._consumers.pop(consumer.index, None) if task.kind == FINISH else None
-        consumer.end()
-        consumer.dedicated.release()
-        with self._runner.lock:
-            if self._host.flow.execution[consumer.index] == AppState.RUNNING:
-                self.out.add(consumer.index)
-        return consumer.index
-
     def said(self, ident: int, stream: str, text: str) -> None:
         index = self._index_of(ident)
         self._heard.add(index)
         self._host.note(index, stream, text)
 
     def broken(self, reason: str) -> None:
-        self._end_consumers()
+        self._streams.end(reason)
         self._runner.end_with(PoolBroken(reason))
-
-    # Customer: what children ask
 
     def asked(self, ident: int, body: bytes, answer: Answer) -> Sequence[Block]:
         del ident  # a request says which drop it means
-        request = decode_request(body)
-        content = request.content
-        taken = [Block(*content)] if isinstance(content, tuple) else []
-        if self._requests is None:
-            self._requests = ThreadPoolExecutor(_MOST_REQUESTS, thread_name_prefix="penstock-request")
-        try:
-            self._requests.submit(self._serve, request, answer)
-        except RuntimeError:  # the session is being closed
-            answer(Status.FAILED, b"the session has ended", ())
-        return taken
-
-    def _serve(self, request: Request, answer: Answer) -> None:
-        try:
-            content, blocks = self._answer_to(request)
-        except BaseException as error:  # noqa: BLE001  the boundary of a thread; raised again in the child
-            answer(Status.FAILED, _pickled(error), ())
-        else:
-            answer(Status.GOOD, content, blocks)
-
-    def _answer_to(self, request: Request) -> tuple[bytes, Sequence[Block]]:
-        host, index = self._host, request.index
-        match request.what:
-            case "write":
-                self._write(index, request.content)
-            case "complete":
-                self._complete(index, request.content)
-            case "skip":
-                host.skip(index)
-            case "note":
-                host.note(index, *(request.text or ("note", "")))
-            case "status":
-                return bytes([host.flow.state[index]]), ()
-            case "execution":
-                return bytes([host.flow.execution[index]]), ()
-            case "content":
-                content = self.contents.get(index)
-                content = self._content_of(index) if content is None else content
-                return encode(content), (content,) if isinstance(content, Block) else ()
-        return b"", ()
-
-    def _write(self, index: int, content: Content | None) -> None:
-        drop = self._host.drop(index)
-        assert isinstance(drop, DataDrop)
-        if content is None or isinstance(content, bytes):
-            drop.write(content or b"")
-            return
-        block = Block(*content)
-        try:
-            drop.write(self.pool.arena.view(block))
-        finally:
-            self.pool.arena.free(block)
-
-    def _complete(self, index: int, content: Content | None) -> None:
-        if content is None:
-            drop = self._host.drop(index)
-            assert isinstance(drop, DataDrop)
-            drop.complete()
-            return
-        self._keep(index, content)
-        self._host.completed(index)
-
-    def _keep(self, index: int, content: Content) -> None:
-        """Keep what a worker wrote; also in the drop's object here, which may have been made before."""
-        if isinstance(before := self.contents.get(index), Block):
-            self.pool.arena.free(before)
-        self.contents[index] = content if isinstance(content, bytes) else Block(*content)
-        drop = self._host.find_data(index)
-        if isinstance(drop, MemoryDrop) and (kept := self.stored(index)) is not None:
-            drop.adopt(memoryview(kept))
-
-
-class _Consumer:
-    """An app in a process of its own, which takes a stream piece by piece."""
-
-    def __init__(self, index: int, dedicated: Dedicated) -> None:
-        self.index = index
-        self.dedicated = dedicated
-        self._pieces = 0
-        self._size = 0
-        self._is_over = False
-        self._room = threading.Condition()
-
-    def wait_for_room(self, size: int) -> bool:
-        """Wait until a piece may be sent, and count it; False where the app takes no more."""
-        with self._room:
-            self._room.wait_for(lambda: self._is_over or self._has_room())
-            self._pieces += 1
-            self._size += size
-            return not self._is_over
-
-    def _has_room(self) -> bool:
-        return self._pieces < _PIECES_AHEAD and self._size < _PIECES_BYTES
-
-    def taken(self, size: int) -> None:
-        """Take note that the app has taken a piece."""
-        with self._room:
-            self._pieces -= 1
-            self._size -= size
-            self._room.notify_all()
-
-    def end(self) -> None:
-        """Let nobody wait any more."""
-        with self._room:
-            self._is_over = True
-            self._room.notify_all()
-
-
-def _pickled(error: BaseException) -> bytes:
-    try:
-        return pickle.dumps(error)
-    except Exception:  # noqa: BLE001  an error that holds what cannot be pickled is told as text
-        return f"{type(error).__name__}: {error}".encode(errors="replace")
+        return self._requests.take(body, answer)

@@ -50,7 +50,7 @@ class _Bare(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     category: _Ignored = _Ignored()
     categoryType: _Ignored = _Ignored()  # noqa: N815  the names are keys of graphs
     inputs: tuple[LinkText, ...] = ()
-    outputs: _Ignored = _Ignored()
+    outputs: tuple[LinkText, ...] = ()
     storage: _Ignored = _Ignored()
     rank: _Ignored = _Ignored()
     reprodata: _Ignored = _Ignored()
@@ -74,13 +74,18 @@ class _Plan(NamedTuple):
     attribute: str
     function: Function
     parameters: Parameters
+    defaults: object
 
     @property
     def is_current(self) -> bool:
         """Whether looking again would find the same."""
-        module = self.module
-        is_loaded = sys.modules.get(module.__name__) is module
-        return is_loaded and getattr(module, self.attribute, None) is self.function
+        module, function = self.module, self.function
+        if (
+            sys.modules.get(module.__name__) is not module
+            or getattr(module, self.attribute, None) is not function
+        ):
+            return False
+        return getattr(function, "__defaults__", None) is self.defaults
 
 
 class QuickFunctions:
@@ -122,7 +127,7 @@ class QuickFunctions:
             plan = self._plan(bare.func_name)
         except (msgspec.ValidationError, PenstockError):
             return NOT_QUICK
-        if plan is None:
+        if plan is None or len(bare.outputs) > 1:  # one drop on two ports gets two values
             return NOT_QUICK
         inputs = graph.before[index]
         if len(inputs) == 1 and len(bare.inputs) == 1 and type(bare.inputs[0]) is str:
@@ -146,7 +151,9 @@ class QuickFunctions:
             return None
         if not APP_SETTINGS.isdisjoint(parameters.names):
             return None
-        plan = self._plans[name] = _Plan(module, attribute, function, parameters)
+        plan = self._plans[name] = _Plan(
+            module, attribute, function, parameters, getattr(function, "__defaults__", None)
+        )
         return plan
 
     def _arguments(

@@ -331,7 +331,7 @@ class Session:
 
     def expired(self, index: int) -> None:
         if self._outside is not None:
-            self._outside.free_content(index)
+            self._outside.contents.free(index)
         drop = self._objects.forget(index)
         if isinstance(drop, DataDrop):
             drop.delete()
@@ -411,7 +411,7 @@ class Session:
         return self._neighbours.linked(index, side, self.drop)
 
     def stored(self, index: int) -> Buffer | None:
-        return None if self._outside is None else self._outside.stored(index)
+        return None if self._outside is None else self._outside.contents.view(index)
 
     def place(self, index: int, parts: Sequence[Buffer]) -> memoryview | None:
         del index, parts  # drops keep it; it is placed when a worker wants it

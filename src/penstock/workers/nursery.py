@@ -19,10 +19,10 @@ import select
 import signal
 import socket
 import struct
-import sys
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from enum import IntEnum
 
 from penstock.workers import child
@@ -78,6 +78,7 @@ class _Nursery:
         self._slots: dict[int, int] = {}  # pid to slot
         self._sentenced: dict[int, float] = {}  # pid of an orphan to when it is killed
         self._memory_kills = memory_kills()
+        self._is_over = False
         die_with_parent(int(str(settings["parent"])), signal.SIGTERM)
         adopt_orphans()
         os.set_inheritable(self._socket.fileno(), False)
@@ -92,14 +93,18 @@ class _Nursery:
             os.set_blocking(end, False)
         signal.set_wakeup_fd(self._alarm, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        # It comes once for each thread of the parent that ends: an exception would break off what `end` does.
+        signal.signal(signal.SIGTERM, lambda *_: self._stop())
         gc.freeze()
+
+    def _stop(self) -> None:
+        self._is_over = True
 
     def serve(self) -> None:
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         poll.register(self._wake, select.POLLIN)
-        while True:
+        while not self._is_over:
             for fd, _ in poll.poll(self._pause_ms()):
                 if fd == self._wake:
                     os.read(self._wake, 4096)
@@ -115,6 +120,8 @@ class _Nursery:
             for pid in left:
                 kill_group(pid, signal.SIGKILL)
             select.select([self._wake], [], [], _LOOK_S)
+            with suppress(BlockingIOError):
+                os.read(self._wake, 4096)
 
     @staticmethod
     def _reap_one(pid: int) -> bool:
