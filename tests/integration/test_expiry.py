@@ -19,6 +19,7 @@ from .making import (
     Give,
     Graph,
     Join,
+    Nothing,
     Open,
     Parts,
     Pieces,
@@ -35,6 +36,7 @@ from .making import (
 
 INITIALIZED, EXPIRED = 0, 4
 LARGE = 200_000
+CONTAINER = "dlg.data.drops.container.ContainerDROP"
 FUNCTION = "dlg.apps.pyfunc.PyFuncApp"
 
 
@@ -178,6 +180,19 @@ def test_content_that_the_graph_gives_expires_too() -> None:
     result = run(graph)
     assert codes(result)["b"][0] == EXPIRED
     assert result.read("d") == b"mine"
+
+
+def test_members_of_a_container_stay_for_its_readers() -> None:
+    graph = [
+        *chain(expireAfterUse=True),
+        app("e", Nothing, ["d"], ["box"]),
+        {"oid": "box", "categoryType": "Container", "dropclass": CONTAINER, "children": ["b"]},
+        app("f", "dlg.apps.simple.CopyApp", ["box"], ["g"]),
+        data("g"),
+    ]
+    result = run(graph)
+    assert result.ok
+    assert result.read("g") == result.read("b") == b"hello"
 
 
 def test_data_that_is_taken_as_a_stream_expires_after_its_end(isolation: str) -> None:

@@ -1,6 +1,7 @@
 """Which code runs in which process: users' classes and pickles in workers only, the rest where the graph says."""
 
 import base64
+import gc
 import json
 import os
 import pickle
@@ -110,6 +111,7 @@ def test_a_class_that_cannot_be_had_is_told_before_anything_runs(user_code: Path
     module = name.partition(".")[0]
     if module not in ("user_code", "user_code_nowhere"):
         (user_code / f"{module}.py").write_text(source)
+    gc.collect()
     threads, files = threading.active_count(), descriptors()
     with pytest.raises(GraphInvalid) as caught:
         new_session([app("bad", name), app("good", "user_code.Mine")], isolation=None)
@@ -117,6 +119,7 @@ def test_a_class_that_cannot_be_had_is_told_before_anything_runs(user_code: Path
     assert [(problem.code, problem.uid) for problem in told] == [("PS206", "bad")]
     assert reason in told[0].message
     assert name in told[0].message or "it was imported" in told[0].message
+    gc.collect()
     assert (children(), threading.active_count(), descriptors()) == ([], threads, files)
 
 

@@ -24,7 +24,7 @@ from tests.conftest import PROVE
 from .making import COMPLETED, HANG_S, Graph, app, codes, data, null
 from .test_nothing_left import children, descriptors
 from .test_slots import wait_gone
-from .test_workers_limits import APPS, started, wait_for
+from .test_workers_limits import APPS, ENDLESS, started, wait_for
 
 COUNT, ROUNDS = (5000, 50) if PROVE else (300, 3)
 FUNCTION = "dlg.apps.pyfunc.PyFuncApp"
@@ -63,18 +63,27 @@ def marked_graph(count: int) -> Graph:
 
 
 def kill_at_random(session: Session, chance: random.Random) -> set[int]:
-    """Kill workers until the session has ended; return who was killed."""
+    """Kill workers until the session has ended; return who was killed. No item is hit three times."""
     killed: set[int] = set()
+    hit: set[int] = set()
     assert session._outside is not None
-    deadline = time.monotonic() + HANG_S
+    deadline = time.monotonic() + 100.0
     while not session.wait(chance.uniform(0.001, 0.05)):
         assert time.monotonic() < deadline, "hangs"
-        rows = [row for row in session._outside.pool.slots() if row.state in ("IDLE", "BUSY")]
-        pids = {row.pid for row in rows if row.pid} - killed
-        if pids:
-            pid = chance.choice(sorted(pids))
-            os.kill(pid, signal.SIGKILL)
-            killed.add(pid)
+        calm = all(
+            session.flow.state[index] == COMPLETED for index in hit
+        )  # else an idle one may be given it
+        rows = [
+            row
+            for row in session._outside.pool.slots()
+            if row.pid not in killed and row.ident not in hit and (row.state == "BUSY" or calm) and row.pid
+        ]
+        rows = [row for row in rows if row.ident >= 0 or row.state == "IDLE"]
+        if rows:
+            row = chance.choice(rows)
+            os.kill(row.pid, signal.SIGKILL)
+            killed.add(row.pid)
+            hit |= {row.ident} - {-1}
     return killed
 
 
@@ -156,7 +165,7 @@ def test_a_session_goes_on_when_its_nursery_is_killed(nothing_left: None, begun:
 @pytest.mark.parametrize("attempt", range(20 if PROVE else 3))
 def test_nothing_outlives_a_penstock_that_is_killed(attempt: int) -> None:
     kinds = ("ignores", "children", "forked twice", "other session", "in C", "stopped")
-    graph = [app(what, f"{APPS}.Stubborn", [], [f"of {what}"], what=what) for what in kinds]
+    graph = [app(what, ENDLESS, [], [f"of {what}"], what=what) for what in kinds]
     Path("g.json").write_text(json.dumps([*graph, *(data(f"of {what}") for what in kinds)]))
     command = [sys.executable, "-m", "penstock", "run", "g.json", "--dir", "run", "--workers", "6"]
     root = str(Path(__file__).parents[2])
@@ -166,7 +175,9 @@ def test_nothing_outlives_a_penstock_that_is_killed(attempt: int) -> None:
         left: list[int] = []
         try:
             for what in kinds:
-                left += map(int, wait_for(Path(f"run/stubborn/{what}/pids"), 4 if what == "children" else 1))
+                count = 4 if what == "children" else 1
+                path = Path(f"run/stubborn/{what}/pids")
+                left += map(int, wait_for(path, count, lambda: process.poll() is None))
             left += descendants(process.pid)
         finally:
             process.kill()

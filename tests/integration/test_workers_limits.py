@@ -1,19 +1,39 @@
 """Time limits, cancelling and retries of apps in worker processes: whatever they do, they end and leave nothing."""
 
+import os
+import resource
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from penstock.runtime.result import finish
 from penstock.runtime.session import Session
+from tests.conftest import PROVE
 
-from .making import CANCELLED, COMPLETED, ERROR, HANG_S, Graph, app, codes, data, file, new_session, null, run
+from .making import (
+    CANCELLED,
+    COMPLETED,
+    ERROR,
+    HANG_S,
+    SKIPPED,
+    Graph,
+    app,
+    codes,
+    data,
+    end,
+    file,
+    new_session,
+    null,
+    run,
+)
 from .test_nothing_left import children
 from .test_slots import wait_gone
 
 APPS = "tests.integration.worker_apps"
+ENDLESS = "tests.integration.worker_stubborn.Stubborn"
 STUBBORN = (
     "ignores",
     "children",
@@ -37,10 +57,11 @@ def started(graph: Graph, **options: object) -> Session:
     return session
 
 
-def wait_for(path: Path, lines: int = 1) -> list[str]:
-    """Wait until others have written that many lines to a file."""
+def wait_for(path: Path, lines: int = 1, may_go_on: Callable[[], object] = lambda: True) -> list[str]:
+    """Wait until others have written that many lines to a file, as long as they may."""
     deadline = time.monotonic() + HANG_S
     while not path.exists() or len(path.read_text().splitlines()) < lines:
+        assert may_go_on(), f"nobody writes {path} any more"
         assert time.monotonic() < deadline, f"nobody writes {path}"
         threading.Event().wait(0.005)
     return path.read_text().splitlines()
@@ -51,12 +72,12 @@ def pids(directory: Path) -> list[int]:
 
 
 def stubborn_graph(**fields: object) -> Graph:
-    return [app(what, f"{APPS}.Stubborn", [], [f"of {what}"], what=what, **fields) for what in STUBBORN] + [
+    return [app(what, ENDLESS, [], [f"of {what}"], what=what, **fields) for what in STUBBORN] + [
         data(f"of {what}") for what in STUBBORN
     ]
 
 
-def test_time_limits_end_whatever_apps_do_and_the_others_run() -> None:
+def test_time_limits_end_whatever_apps_do_and_the_others_get_their_slots() -> None:
     graph = stubborn_graph(time_limit_s=LIMIT_S)
     graph += [app(f"quick{i}", f"{APPS}.Quick", [], [f"q{i}"]) for i in range(5)]
     graph += [data(f"q{i}") for i in range(5)]
@@ -68,6 +89,7 @@ def test_time_limits_end_whatever_apps_do_and_the_others_run() -> None:
     assert sorted((failure.uid, failure.error) for failure in result.errors) == sorted(
         (what, "TimeLimitExceeded") for what in STUBBORN
     )
+    assert all(result.log(what).startswith(f"does not end: {what}\n") for what in STUBBORN)
     left = pids(result.directory)
     assert len(left) >= len(STUBBORN) + 4
     for pid in left:
@@ -92,19 +114,8 @@ def test_cancelling_ends_whatever_apps_do() -> None:
     assert children() == []
 
 
-def test_a_slot_is_free_after_its_app_is_overdue() -> None:
-    graph = [
-        app("bad", f"{APPS}.Stubborn", [], ["a"], what="ignores", time_limit_s=LIMIT_S),
-        data("a"),
-        app("after", f"{APPS}.Quick", ["a"], ["b"], input_error_threshold=100),
-        data("b"),
-    ]
-    result = run(graph, workers=1, isolation=None)
-    assert codes(result)["after"][0] == COMPLETED
-
-
 def test_a_timeout_of_the_run_cancels_it() -> None:
-    graph = [app("bad", f"{APPS}.Stubborn", [], ["a"], what="ignores"), data("a")]
+    graph = [app("bad", ENDLESS, [], ["a"], what="other session"), data("a")]
     result = run(graph, workers=1, isolation=None, timeout_s=0.2)
     assert result.status == "CANCELLED"
     assert codes(result) == {"bad": (CANCELLED, 4), "a": (CANCELLED, None)}
@@ -168,3 +179,47 @@ def test_a_limit_covers_all_tries_together() -> None:
     graph = [app("tries", f"{APPS}.Tries", [], ["a"], fails=1000000, n_tries=1000000, time_limit_s=1.0)]
     result = run([*graph, data("a"), null("b")], workers=1, isolation=None)
     assert [failure.error for failure in result.errors] == ["TimeLimitExceeded"]
+
+
+def test_an_end_drop_ends_what_workers_run() -> None:
+    graph = [
+        app("bad", ENDLESS, [], ["a"], what="other session"),
+        data("a"),
+        app("see", f"{APPS}.SeesFile", [], ["e"], path="stubborn/bad/pids"),
+        end("e"),
+    ]
+    result = run(graph, workers=2, isolation=None)
+    assert result.status == "FINISHED"
+    assert codes(result)["bad"] == (SKIPPED, 5)
+    for pid in pids(result.directory):
+        wait_gone(pid)
+
+
+def test_sessions_run_in_a_process_with_very_many_open_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+    opened: list[int] = []
+    try:
+        while len(opened) < 1200:
+            opened.append(os.open(os.devnull, os.O_RDONLY))
+        graph: Graph = [app(f"q{i}", f"{APPS}.Quick", [], [f"d{i}"]) for i in range(300)]
+        result = run([*graph, *(data(f"d{i}") for i in range(300))], workers=2, isolation=None)
+        assert result.ok, result.errors
+    finally:
+        for fd in opened:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_many_workers_may_be_asked_for() -> None:
+    count = 64 if PROVE else 24
+    graph: Graph = [app(f"w{i}", f"{APPS}.Await", [], [f"d{i}"]) for i in range(count)]
+    session = started([*graph, *(data(f"d{i}") for i in range(count))], workers=count)
+    try:
+        lines = wait_for(session.directory / "begun", count)
+        assert len({line.split()[1] for line in lines}) == count
+        (session.directory / "go").touch()
+        assert session.wait(HANG_S)
+    finally:
+        result = finish(session)
+    assert result.ok, result.errors

@@ -11,8 +11,9 @@ from penstock.runtime.result import finish
 
 from .making import COMPLETED, ERROR, HANG_S, Graph, app, codes, data, file, run, shell
 from .test_streaming import chain
-from .test_workers_limits import APPS, started, wait_for
+from .test_workers_limits import started, wait_for
 
+APPS = "tests.integration.worker_streams"
 BOTH = pytest.mark.parametrize("isolation", ["thread", "process"])
 HERE = {"isolation": "thread"}
 

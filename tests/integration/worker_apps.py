@@ -236,120 +236,7 @@ def generator() -> Any:
     return (number for number in range(3))
 
 
-# Those that do not want to end
-
-
-def _mark(folder: Path) -> None:
-    """Note this process, so that a test can look whether it has ended."""
-    note(folder / "pids", str(os.getpid()))
-
-
-def _for_ever(folder: Path) -> None:
-    _mark(folder)
-    while True:
-        threading.Event().wait(1000)
-
-
-def _ignore() -> None:
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-
-
-def _ignoring(folder: Path) -> None:
-    _ignore()
-    _for_ever(folder)
-
-
-def _with_children(folder: Path) -> None:
-    for _ in range(3):
-        if not os.fork():
-            _ignoring(folder)
-    _for_ever(folder)
-
-
-def _forked_twice(folder: Path) -> None:
-    pid = os.fork()
-    if not pid:
-        os.setsid()
-        if not os.fork():
-            _ignoring(folder)
-        os._exit(0)
-    os.waitpid(pid, 0)
-    _for_ever(folder)
-
-
-def _other_session(folder: Path) -> None:
-    if not os.fork():
-        os.setsid()
-        _ignoring(folder)
-    _for_ever(folder)
-
-
-def _in_c(folder: Path) -> None:
-    _mark(folder)
-    ctypes.PyDLL(None).pause()
-
-
-def _fills_a_pipe(folder: Path) -> None:
-    _mark(folder)
-    _, writer = os.pipe()
-    while True:
-        os.write(writer, b"z" * 65536)
-
-
-def _writes_for_ever(folder: Path) -> None:
-    _mark(folder)
-    while True:
-        os.write(1, b"z" * 65536)
-
-
-def _prints_for_ever(folder: Path) -> None:
-    _mark(folder)
-    while True:
-        print("and so on")
-
-
-def _logs_for_ever(folder: Path) -> None:
-    _mark(folder)
-    while True:
-        logging.getLogger().error("and so on %s", "x" * 10000)
-
-
-def _stops_itself(folder: Path) -> None:
-    _mark(folder)
-    os.kill(os.getpid(), signal.SIGSTOP)
-
-
-def _with_command(folder: Path) -> None:
-    _mark(folder)
-    command = "trap '' TERM; echo $$ >> pids; sleep 1000 & echo $! >> pids; wait"
-    subprocess.run(command, shell=True, cwd=folder, check=True)
-
-
-STUBBORN: dict[str, Callable[[Path], Any]] = {
-    "ignores": _ignoring,
-    "children": _with_children,
-    "forked twice": _forked_twice,
-    "other session": _other_session,
-    "in C": _in_c,
-    "full pipe": _fills_a_pipe,
-    "writes for ever": _writes_for_ever,
-    "prints for ever": _prints_for_ever,
-    "logs for ever": _logs_for_ever,
-    "stopped": _stops_itself,
-    "command": _with_command,
-}
-
-
-class Stubborn(AppDrop):
-    """Does not end."""
-
-    what = Parameter(str, "")
-
-    def run(self) -> None:
-        folder = self.site.directory / "stubborn" / self.uid
-        folder.mkdir(parents=True)
-        STUBBORN[self.what](folder)
+# Limits, tries and deaths
 
 
 class Cancelled(AppDrop):
@@ -421,122 +308,6 @@ class Await(AppDrop):
             output.write("gone")
 
 
-# Streams
-
-
-class Pieces(AppDrop):
-    """Keeps the pieces of a stream, writes them in brackets when all have come."""
-
-    def initialize(self) -> None:
-        self.pieces: list[bytes] = []
-
-    def data_written(self, uid: str, data: memoryview) -> None:
-        self.pieces.append(bytes(data))
-
-    def run(self) -> None:
-        for output in self.outputs:
-            output.write(b"".join(b"[%s]" % piece for piece in self.pieces))
-
-
-class Parts(AppDrop):
-    """Writes "0", "1", ... piece by piece."""
-
-    count = Parameter(int, 5)
-    first = Parameter(int, 0)
-    fails_at = Parameter(int, -1)
-    size = Parameter(int, 0)
-    told = Parameter(bool, False)
-
-    def run(self) -> None:
-        for number in range(self.first, self.first + self.count):
-            if number == self.fails_at:
-                raise ValueError(f"no part {number}")
-            for output in self.outputs:
-                output.write(str(number % 10) * self.size if self.size else str(number))
-            if self.told:
-                note(self.site.directory / "written", str(number))
-
-
-class Upper(AppDrop):
-    """Passes each piece on at once."""
-
-    def data_written(self, uid: str, data: memoryview) -> None:
-        for output in self.outputs:
-            output.write(b"<%s>" % bytes(data))
-
-
-class Picky(Pieces):
-    """Fails at a certain piece."""
-
-    def data_written(self, uid: str, data: memoryview) -> None:
-        super().data_written(uid, data)
-        if bytes(data) == b"3":
-            raise ValueError("no threes")
-        note(self.site.directory / f"taken by {self.uid}", bytes(data).decode())
-
-
-class Leave(Pieces):
-    """Leaves at its first piece."""
-
-    def data_written(self, uid: str, data: memoryview) -> None:
-        raise SystemExit(3)
-
-
-class BadStart(Pieces):
-    """Cannot even begin."""
-
-    def initialize(self) -> None:
-        raise ValueError("not today")
-
-
-class Dying(Pieces):
-    """Kills its process over a certain piece."""
-
-    def data_written(self, uid: str, data: memoryview) -> None:
-        if bytes(data) == b"3":
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
-class Slow(Pieces):
-    """Takes a piece when the test allows it."""
-
-    def data_written(self, uid: str, data: memoryview) -> None:
-        await_file(self.site.directory / "go")
-        super().data_written(uid, data)
-
-
-class Talkative(Pieces):
-    """Prints what it takes, and what its other input holds."""
-
-    def data_written(self, uid: str, data: memoryview) -> None:
-        inputs = {drop.uid: drop for drop in self.inputs}
-        other = inputs["other"].read().decode() if "other" in inputs else ""
-        print("took", bytes(data).decode(), "of", uid, other)
-
-
-class Peeks(Pieces):
-    """Tells in a file in what state it sees the stream that it takes."""
-
-    def data_written(self, uid: str, data: memoryview) -> None:
-        note(self.site.directory / "seen", self.inputs[0].status.name)
-
-
-class Waits(AppDrop):
-    """Writes a piece and waits until its consumer has taken it."""
-
-    def run(self) -> None:
-        self.outputs[0].write("one")
-        await_file(self.site.directory / "seen")
-
-
-class Sizes(Pieces):
-    """Writes how long its pieces were, and which letter each had."""
-
-    def run(self) -> None:
-        assert all(set(piece) == {piece[0]} for piece in self.pieces)
-        self.outputs[0].write(" ".join(f"{piece[:1].decode()}{len(piece)}" for piece in self.pieces))
-
-
 class Stamps(AppDrop):
     """Notes when it begins and ends."""
 
@@ -545,3 +316,12 @@ class Stamps(AppDrop):
         note(path, f"begin {self.uid}")
         threading.Event().wait(0.003)
         note(path, f"end {self.uid}")
+
+
+class SeesFile(AppDrop):
+    """Ends when a file of the session is there."""
+
+    path = Parameter(str, "")
+
+    def run(self) -> None:
+        await_file(self.site.directory / self.path)

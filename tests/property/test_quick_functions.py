@@ -77,7 +77,7 @@ def shown(failure: Failure | None) -> tuple[Any, ...] | None:
     if failure is None:
         return None
     # Where exactly the stack is full, the length of the way decides.
-    message = failure.message.replace(" while calling a Python object", "")
+    message = re.sub("(recursion depth exceeded)[^;]*", r"\1", failure.message)
     return failure.uid, failure.error, message, failure.inputs
 
 
@@ -224,7 +224,7 @@ def define(signature: str, result: str) -> list[str]:
     return calls
 
 
-NAMES = ["a", "b", "c", "name", "weight"]
+NAMES = ["a", "a", "b", "b", "c", "name", "weight", "command"]
 
 
 @st.composite
@@ -369,6 +369,20 @@ def test_every_result(result: str, outputs: int) -> None:
 @pytest.mark.parametrize("inputs", [(), ("",), ("a",), ("b", "a"), ("", "a"), ("a", "a"), ("unknown", "")])
 def test_plain_graphs_take_the_short_way(inputs: tuple[str, ...]) -> None:
     assert compare(simple(*inputs), "a=1, b=2", "list")
+
+
+def test_apps_of_other_classes_take_the_long_way() -> None:
+    graph, contents = simple("")
+    graph[0]["dropclass"] = "dlg.apps.simple.CopyApp"
+    worker = Worker(graph, contents)
+    (told, was_short) = worker.run_short()
+    assert told == worker.run_long()
+    assert not was_short
+    assert list(told[1].values()) == [contents["d0"]]
+
+
+def test_an_argument_with_the_name_of_a_setting_takes_the_long_way() -> None:
+    assert not compare(simple("command"), "command", "number")
 
 
 def test_a_function_that_is_replaced_is_looked_up_anew() -> None:

@@ -28,7 +28,7 @@ from penstock.drops.encodings import DEFAULT_ENCODING, PICKLE_MARK
 from penstock.drops.null import NullDrop
 from penstock.errors import ParameterInvalid
 
-__all__ = ["Spool", "command_text", "command_values"]
+__all__ = ["COMMAND_FIELDS", "Spool", "command_text", "command_values"]
 
 _EMPTY_BYTES = "b"
 """What pickled empty bytes stand for: Python's b'' without the quotes that bash takes away, as in DALiuGE."""
@@ -166,6 +166,17 @@ def _words(value: Any) -> list[str]:  # Any: JSON, or what a drop's content deco
 
 # The command itself
 
+_NUMBERED = tuple(f"Arg{place:02}" for place in range(10))
+
+COMMAND_FIELDS = (
+    "command",
+    "command_line_arguments",
+    "input_redirection",
+    "output_redirection",
+    *_NUMBERED,
+)
+"""The fields of an app that become its command."""
+
 
 def command_text(app: AppDrop) -> str:
     """Return the command, with the arguments of old graphs behind it.
@@ -190,7 +201,7 @@ def _text(app: AppDrop, name: str) -> str:
 
 
 def _numbered(app: AppDrop) -> list[str]:
-    return [text for place in range(10) if (text := _text(app, f"Arg{place:02}"))]
+    return [text for name in _NUMBERED if (text := _text(app, name))]
 
 
 def _prefixed(app: AppDrop, command: str) -> list[str]:

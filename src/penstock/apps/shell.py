@@ -8,7 +8,7 @@ How the child runs and ends: `process.py`. The same with standard streams to oth
 from collections.abc import Mapping
 from typing import Any
 
-from penstock.apps.command import Spool, command_text, command_values
+from penstock.apps.command import COMMAND_FIELDS, Spool, command_text, command_values
 from penstock.apps.inputs import check_encodings
 from penstock.apps.placeholders import ValueRefused, render
 from penstock.apps.process import ShellProcess
@@ -37,9 +37,16 @@ class BashApp(AppDrop):
     @classmethod
     def opens_pickles(cls, uid: str, fields: Mapping[str, Any]) -> bool:  # Any: the drop's JSON
         """Whether what inputs hold may become words of the command: they may be pickled."""
-        argument = parse_arguments(uid, fields).get("command")
-        command = str(fields.get("command", None if argument is None else argument.value))
-        return "{" in command or "%i" in command
+        arguments = parse_arguments(uid, fields)
+        texts = [
+            str(fields.get(name, None if argument is None else argument.value))
+            for name, argument in ((name, arguments.get(name)) for name in COMMAND_FIELDS)
+        ]
+        if any("{" in text or "%i" in text for text in texts):
+            return True
+        # Then arguments that the command does not mention stand behind it, and may be named like an input.
+        has_prefix = "argumentPrefix" in fields or "argumentPrefix" in arguments
+        return has_prefix and any(not argument.is_port for argument in arguments.values())
 
     @classmethod
     def check(cls, uid: str, fields: Mapping[str, Any]) -> None:  # Any: the drop's JSON

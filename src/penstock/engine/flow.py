@@ -365,7 +365,7 @@ class Flow:
     def _producer_ended(self, data: int, state: int) -> None:
         if state == _SKIPPED:
             self._note_skip(data)
-        elif state == _ERROR:
+        else:  # ERROR: apps that end well do not come this way
             self._errors[data] = self._errors.get(data, 0) + 1
         self._special[data] |= _FAULTY
         self._awaited[data] -= 1

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import BinaryIO, ClassVar
 
+import msgspec
+
 from penstock.drops.base import Drop
 from penstock.drops.data import DataDrop
 from penstock.drops.memory import MemoryDrop
@@ -140,7 +142,11 @@ class _Asked:
     def ended(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
             if outcome.status == Status.GOOD:
-                self._take(outcome.ident, decode_facts(outcome.body))
+                try:
+                    facts = decode_facts(outcome.body)
+                except msgspec.MsgspecError as exc:
+                    facts = ClassFacts(reason=f"it cannot be looked up: {exc}")
+                self._take(outcome.ident, facts)
             else:
                 reason = outcome.body.decode(errors="replace").strip().rpartition("\n")[2]
                 self._take(outcome.ident, ClassFacts(reason=f"it cannot be looked up: {reason}"))

@@ -7,7 +7,8 @@ shared memory where they are not. Sessions never unpickle anything of a child; a
 that its session answers with.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -33,6 +34,8 @@ __all__ = [
     "encode",
     "to_content",
 ]
+
+T = TypeVar("T")
 
 Content = bytes | tuple[int, int, int]
 """Bytes, or where they are: the fields of a `Block`."""
@@ -131,10 +134,27 @@ class Request(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 encode = msgspec.msgpack.Encoder().encode
-decode_task = msgspec.msgpack.Decoder(Task).decode
-decode_report = msgspec.msgpack.Decoder(Report).decode
-decode_facts = msgspec.msgpack.Decoder(ClassFacts).decode
-decode_request = msgspec.msgpack.Decoder(Request).decode
+
+
+def _decoder(kind: type[T]) -> Callable[[bytes], T]:
+    """Return what reads messages of one kind; whatever is none makes it raise `msgspec.DecodeError`."""
+    decode = msgspec.msgpack.Decoder(kind).decode
+
+    def read(body: bytes) -> T:
+        try:
+            return decode(body)
+        except (
+            UnicodeDecodeError
+        ) as exc:  # text that is no UTF-8: the one nonsense that msgspec does not tell itself
+            raise msgspec.DecodeError(str(exc)) from exc
+
+    return read
+
+
+decode_task = _decoder(Task)
+decode_report = _decoder(Report)
+decode_facts = _decoder(ClassFacts)
+decode_request = _decoder(Request)
 
 
 def to_content(value: Any) -> Content:  # Any: a Block is a tuple already, bytes-like becomes bytes

@@ -284,7 +284,22 @@ class Outside:
         if outcome.status == Status.BROKEN:
             text = outcome.body.decode(errors="replace")
             return Report({}, Failure(self._host.uid(index), "WorkerBroken", text))
-        return decode_report(outcome.body)
+        try:
+            report = decode_report(outcome.body)
+        except msgspec.MsgspecError as exc:
+            return Report(
+                {}, Failure(self._host.uid(index), "WorkerBroken", f"its outcome is no report: {exc}")
+            )
+        if all(self._may_tell(index, i, content, outcome) for i, content in report.contents.items()):
+            return report
+        return Report(
+            {}, Failure(self._host.uid(index), "WorkerBroken", "its outcome tells of data of others")
+        )
+
+    def _may_tell(self, index: int, data: int, content: Content, outcome: Outcome) -> bool:
+        """Whether an outcome may bring this content: of an output, in memory that its item has asked for."""
+        is_own = data == index or data in self._wiring.after[index]
+        return is_own and (isinstance(content, bytes) or content in outcome.blocks)
 
     def _take(self, index: int, report: Report, outcome: Outcome) -> bool:
         """Keep what an outcome brought; False where it comes too late."""

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
+import msgspec
+
 from penstock.drops.base import Drop
 from penstock.drops.data import DataDrop
 from penstock.engine.flow import Flow
@@ -53,7 +55,11 @@ class Requests:
 
     def take(self, body: bytes, answer: Answer) -> Sequence[Block]:
         """Begin to answer; return the blocks that the request hands over."""
-        request = decode_request(body)
+        try:
+            request = decode_request(body)
+        except msgspec.MsgspecError as exc:
+            answer(Status.FAILED, f"this is no request: {exc}".encode(), ())
+            return ()
         content = request.content
         if self._threads is None:
             self._threads = ThreadPoolExecutor(_MOST, thread_name_prefix="penstock-request")

@@ -252,6 +252,7 @@ def new_session(
         session = Session(name, prepared, folder, settings, crew)
     except BaseException:
         pool.close()
+        pool.arena.close()  # for whoever keeps the error keeps all that its traceback shows
         raise
     session.own(pool.close)
     return session

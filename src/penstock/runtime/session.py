@@ -502,9 +502,13 @@ class _PieceEar:
 
 
 def _expiring(prepared: Prepared) -> list[int]:
-    """Return the data in memory that expires after use, where its graph says so itself and does not persist it."""
+    """Return the data in memory that expires after use: where its graph says so itself and does not persist it.
+
+    Members of containers never do, because who reads the container reads them too.
+    """
     classes, class_of = prepared.classes, prepared.class_of
-    asked = [i for i in prepared.rules.expiring if issubclass(classes[class_of[i]], MemoryDrop)]
+    asked = {i for i in prepared.rules.expiring if issubclass(classes[class_of[i]], MemoryDrop)}
+    asked.difference_update(*prepared.wiring.children.values())
     persisted = own_values(prepared, "persist") if asked else {}
     return [i for i in asked if not is_true(persisted.get(i))]
 

@@ -19,7 +19,6 @@ Rule 4: results are copied out of shared memory before their future is set: they
 import gc
 import logging
 import threading
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -44,7 +43,7 @@ from penstock.wire.arena import Block
 from penstock.wire.payload import (
     Function,
     FunctionTable,
-    Place,
+    error_text,
     pack,
     pack_error,
     pack_function,
@@ -250,19 +249,23 @@ class Calls:
         call = self._take(ident)
         if call is None:
             return
-        self._tell([(call.future, None)])
+        self._tell(call, None)
         if call.is_sent and self._holder is not None:  # else `begin` leaves it out
             self._holder.kill(ident, "the call was cancelled")
 
     def _end(self) -> None:
         """Cancel all calls that are left, and let the thread end."""
-        self._tell([(call.future, None) for call in self._take_all()])
+        for call in self._take_all():
+            self._tell(call, None)
         self._work.put(None)
 
     def _take_all(self) -> "list[_Call]":
         with self._lock:
             idents = list(self._calls)
         return [call for ident in idents if (call := self._take(ident)) is not None]
+
+    def _tell(self, call: "_Call", ending: "_Ending") -> None:
+        self._work.put(partial(self._settle, call.future, ending))
 
     # Customer
 
@@ -282,20 +285,18 @@ class Calls:
                 call.is_sent = False
 
     def ended(self, outcomes: Sequence[Outcome]) -> None:
-        told: list[tuple[_Future, _Ending]] = []
         for outcome in outcomes:
             call = self._take(outcome.ident)
             if call is None:
                 self._free(outcome.blocks)
             else:
-                told.append((call.future, outcome))
-        self._tell(told)
+                self._tell(call, outcome)
 
     def died(self, ident: int, death: Death) -> None:
         if death.again:
             self.returned([ident])
         elif (call := self._take(ident)) is not None:
-            self._tell([(call.future, CallLost(str(death), max(1, death.deaths)))])
+            self._tell(call, CallLost(str(death), max(1, death.deaths)))
 
     def asked(self, ident: int, body: bytes, answer: Answer) -> Sequence[Block]:
         del body  # the digest of the function of the call that runs
@@ -313,22 +314,16 @@ class Calls:
     def broken(self, reason: str) -> None:
         with self._lock:
             self._refusal = self._refusal or reason
-        self._tell([(call.future, PoolBroken(reason)) for call in self._take_all()])
+        for call in self._take_all():
+            self._tell(call, PoolBroken(reason))
 
     # The thread
 
-    def _tell(self, told: "Sequence[tuple[_Future, _Ending]]") -> None:
-        self._work.put(partial(self._settle_all, told))
-
     def _serve(self) -> None:
         while (work := self._work.get()) is not None:
-            work()
-
-    def _settle_all(self, told: "Sequence[tuple[_Future, _Ending]]") -> None:
-        for future, ending in told:
             try:
-                self._settle(future, ending)
-            except BaseException:  # code of users: callbacks, which may raise anything; others wait for us
+                work()
+            except BaseException:  # code of users: callbacks, handlers of logs; other calls wait for us
                 log.exception("a callback of a call raised")
 
     def _settle(self, future: "_Future", ending: "_Ending") -> None:
@@ -356,7 +351,7 @@ class Calls:
         except PenstockError as exc:  # the arena was closed meanwhile
             return None, exc
         except BaseException as exc:  # noqa: BLE001  code of users: `__setstate__`
-            return None, CallFailed(type(exc).__qualname__, str(exc), traceback.format_exc())
+            return None, CallFailed(*error_text(pack_error(exc)))
 
     def _copied(self, block: Block, private: bool) -> memoryview:
         if not private:
@@ -482,7 +477,16 @@ class _Inside:
                 "tuple[Sequence[object], Mapping[str, object]]", arguments
             )  # so it was packed
             result = function(*args, **kwargs)
-        return _packed_result(result, self._place, threshold_bytes)
+        return self._packed(result, threshold_bytes)
+
+    def _packed(self, result: object, threshold_bytes: int) -> bytes:
+        by_value = type(result) not in _PLAIN
+        try:
+            message = pack(result, place=self._place, threshold_bytes=threshold_bytes, by_value=by_value)
+        except SerializationError as exc:
+            raise _renamed(exc, _RESULT) from exc
+        _check_size("result", message)
+        return message
 
     def _view(self, block: Block, private: bool) -> memoryview:
         return self._tools.memory.view(block, private=private)
@@ -494,13 +498,3 @@ class _Inside:
             raise ArenaFull(buffer.nbytes, 0, 0, "nothing is left of the memory budget for a result") from exc
         self._tools.memory.write(block, [buffer])
         return block
-
-
-def _packed_result(result: object, place: Place, threshold_bytes: int) -> bytes:
-    by_value = type(result) not in _PLAIN
-    try:
-        message = pack(result, place=place, threshold_bytes=threshold_bytes, by_value=by_value)
-    except SerializationError as exc:
-        raise _renamed(exc, _RESULT) from exc
-    _check_size("result", message)
-    return message

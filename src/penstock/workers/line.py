@@ -39,6 +39,8 @@ class Line:
         is_up: whether the child has said that it is ready.
         is_watched: whether somebody will look soon at how long the item runs.
         is_heard: whether what the child prints is read as it comes.
+        is_blocked: whether something waits for room in the socket.
+        is_closed: whether the child is dead and buried.
         since_s: when items were sent last, or one of them ended.
         on_sent: called once when all that waits has been sent.
     """
@@ -58,6 +60,8 @@ class Line:
         self.is_up = False
         self.is_watched = False
         self.is_heard = False
+        self.is_blocked = False
+        self.is_closed = False
         self.since_s = 0.0
         self.on_sent: Callable[[], None] | None = None
         self._next_token = 1
@@ -98,6 +102,7 @@ class Line:
 
     def close(self) -> None:
         """Close everything."""
+        self.is_closed = True
         if self.theirs:
             self.handed_over()
         if self.on_sent is not None:  # it will not be any more

@@ -156,6 +156,8 @@ class _Nursery:
 
     def _fork(self, slot: int, fds: Sequence[int]) -> None:
         nursery = os.getpid()
+        # A child that is to end before it has forgotten our handlers must not take that for a call to us.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         pid = os.fork()
         if not pid:
             code = 70
@@ -167,6 +169,7 @@ class _Nursery:
                 traceback.print_exc()
             finally:
                 os._exit(code)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         for fd in fds:
             os.close(fd)
         self._slots[pid] = slot
@@ -178,6 +181,7 @@ class _Nursery:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         self._socket.close()
         os.close(self._wake)
         os.close(self._alarm)

@@ -2,7 +2,8 @@
 """The pool of a node: slots, each a child process, for whoever holds items.
 
 `book.py` decides; this module acts. Read there what is sent to whom; `nursery.py` how children come and go;
-`line.py` what joins us to one child.
+`line.py` what joins us to one child; `loop.py` the thread; `loans.py` who looks at which shared memory;
+`printed.py` what children print; `holder.py` what customers have of all this.
 
 Rule 1: one thread, "penstock-pool", owns the book, the lines and the nursery. Everybody else leaves calls in
         its inbox. It never waits for a child and never runs user code.
@@ -12,25 +13,18 @@ Rule 3: nothing of a child is opened here but frames; bodies are its holder's bu
 Rule 4: a fault of ours ends all holders with that error; none waits for ever.
 """
 
-import heapq
 import os
 import pickle
-import select
-import selectors
 import signal
-import socket
 import threading
 import traceback
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
 from math import inf
 from pathlib import Path
 from time import monotonic
-from typing import NamedTuple, Self
+from typing import Self
 
 from penstock.errors import ArenaFull, PoolBroken
 from penstock.wire.arena import Arena, Block
@@ -38,148 +32,20 @@ from penstock.workers.book import Book, Command, Item, Recall, Send, Start
 from penstock.workers.customer import Begun, Customer, Death, Job, Outcome
 from penstock.workers.family import Family
 from penstock.workers.frames import OUTCOME_HEADER, TOKEN, Frame, Status, frame
+from penstock.workers.holder import Dedicated, Holder, PoolSettings, SlotState
 from penstock.workers.line import Line
+from penstock.workers.loans import Loans
+from penstock.workers.loop import Loop
 from penstock.workers.nursery import Report
+from penstock.workers.printed import Printed
 
-__all__ = ["Holder", "PoolSettings", "SlotState", "WorkerPool"]
+__all__ = ["Dedicated", "Holder", "PoolSettings", "SlotState", "WorkerPool"]
 
 _SLACK_S, _GATHER_S = 0.0002, 0.0005
 """Work of each child from which on outcomes are gathered, and for how long at most; seconds."""
 
 _SETUP_TRIES = 3
 """Children that may die in a row before they are ready; then the pool gives up."""
-
-
-@dataclass(frozen=True)
-class PoolSettings:
-    """What a pool may use.
-
-    Attributes:
-        slots: child processes that run at once.
-        grace_s: time between asking a process to end and killing it; seconds.
-        preload: modules that are imported once for all children.
-        look_s: how long an item runs before the parent reads what it prints; seconds.
-        close_s: how long closing waits for children to end by themselves; seconds.
-    """
-
-    slots: int = max(1, os.cpu_count() or 1)
-    grace_s: float = 2.0
-    preload: tuple[str, ...] = ()
-    look_s: float = 0.05
-    close_s: float = 5.0
-
-
-class SlotState(NamedTuple):
-    """A slot as people see it.
-
-    Attributes:
-        state: COLD, STARTING, IDLE, BUSY, DEDICATED or ENDING.
-        holder: name of whose items are there, "" for none.
-        ident: the item that runs, by its holder's number; -1 for none.
-        seconds: since that item was sent or the one before it ended.
-        restarts: how often the slot's process was replaced.
-    """
-
-    slot: int
-    state: str
-    holder: str
-    ident: int
-    pid: int
-    seconds: float
-    restarts: int
-
-
-class Holder:
-    """A customer's handle on a pool; all methods may be called on any thread and return at once."""
-
-    def __init__(
-        self,
-        pool: "WorkerPool",
-        number: int,
-        name: str,
-        entry: str,
-        setup: bytes,
-        customer: Customer,
-        spill: Path | None,
-    ) -> None:
-        self.pool = pool
-        self.number = number
-        self.name = name
-        self.customer = customer
-        self.spill = spill
-        self.setup = frame(Frame.SETUP, number, entry.encode() + b"\0" + setup)
-        self.setup_blocks: Sequence[Block] = ()
-        self.closed = threading.Event()
-        self.is_closing = False
-        self.idle_events: list[threading.Event] = []
-
-    def submit(self, jobs: Iterable[Job], *, front: bool = False) -> None:
-        """Let items be run, behind those that wait or before them."""
-        self.pool.post(partial(self.pool.take, self, list(jobs), front))
-
-    def kill(self, ident: int, cause: str) -> None:
-        """Forget an item that waits, or end the process that runs it; nothing happens where it has ended."""
-        self.pool.post(partial(self.pool.end_item, self, ident, cause))
-
-    def cancel(self, cause: str) -> None:
-        """Forget all items that wait and end the processes that run the others."""
-        self.pool.post(partial(self.pool.end_items, self, cause))
-
-    def drain(self, timeout_s: float) -> bool:
-        """Wait until all that was submitted has ended by itself; False when the time was up first."""
-        drained = threading.Event()
-        self.pool.post(partial(self.pool.tell_when_idle, self, drained))
-        return drained.wait(timeout_s)
-
-    def close(self, timeout_s: float, cause: str = "its holder was closed") -> bool:
-        """Cancel what is left and wait until nothing of this holder runs; False when the time was up first."""
-        self.pool.post(partial(self.pool.end_holder, self, cause))
-        return self.closed.wait(timeout_s)
-
-    def dedicate(self, *, endpoint: socket.socket | None = None) -> "Dedicated":
-        """Return a process for one long-lived object, in addition to the pool's slots.
-
-        Args:
-            endpoint: a listening socket that the child shall serve; the caller keeps and closes its own end.
-        """
-        dedicated = Dedicated(self)
-        fd = -1 if endpoint is None else os.dup(endpoint.fileno())
-        self.pool.post(partial(self.pool.dedicate, dedicated, fd))
-        return dedicated
-
-
-class Dedicated:
-    """A process of its own for one long-lived object: its items run one after the other, in their order.
-
-    If the process dies all its items die with it, and none is run again: the object is lost.
-    """
-
-    def __init__(self, holder: Holder) -> None:
-        self.holder = holder
-        self.slot = -1
-        self.listener = -1
-        self.cause = ""
-        self.waiting: list[int] = []
-        self.is_released = False
-        self.death = Death(0, 0, 0, "", starved=False, deaths=0, again=False)
-
-    def submit(self, idents: Sequence[int]) -> None:
-        """Let items be run, in this order, behind those that were submitted before."""
-        self.holder.pool.post(partial(self.holder.pool.take_dedicated, self, idents))
-
-    def release(self) -> None:
-        """Give the process back when what was submitted has ended."""
-        self.holder.pool.post(partial(self.holder.pool.release, self))
-
-    def kill(self, cause: str) -> None:
-        """End the process."""
-        self.holder.pool.post(partial(self.holder.pool.end_dedicated, self, cause))
-
-    def close_listener(self) -> None:
-        """Close our copy of the listening socket: the child has its own, or never will have one."""
-        if self.listener >= 0:
-            os.close(self.listener)
-            self.listener = -1
 
 
 class WorkerPool:
@@ -195,22 +61,17 @@ class WorkerPool:
         self.settings = settings
         self.arena = arena
         self._book = Book(settings.slots)
+        self._loop = Loop("penstock-pool", self._serve)
+        self._loans = Loans(arena)
+        self._printed = Printed(self._loop, settings.look_s, self._empty)
         self._holders: dict[int, Holder] = {}
         self._numbers = count(1)
         self._lines: dict[int, Line] = {}  # by slot
         self._dedicated: dict[int, Dedicated] = {}  # by slot
-        self._inbox: deque[Callable[[], None]] = deque()
-        self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._unsent: set[Line] = set()
         self._failed_starts = 0
         self._look_at_s = inf
         self._family: Family | None = None
-        self._selector: selectors.BaseSelector
-        self._wake_r = self._wake_w = -1
-        self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
-        self._is_awake = False
-        self._is_closing = False
         self._broken = ""
 
     def __enter__(self) -> Self:
@@ -241,7 +102,7 @@ class WorkerPool:
         Raises:
             PoolBroken: the pool cannot go on, or is closed.
         """
-        if self._broken or self._is_closing:
+        if self._broken or self._loop.is_closing:
             raise PoolBroken(self._broken or "it is closed")
         holder = Holder(self, next(self._numbers), name, entry, setup, customer, spill)
         holder.setup_blocks = setup_blocks
@@ -250,7 +111,7 @@ class WorkerPool:
 
     def slots(self, timeout_s: float = 1.0) -> list[SlotState]:
         """Return the slots as they are now; none where the pool does not answer in time."""
-        if self._thread is None:
+        if not self._loop.has_begun:
             return []
         answered = threading.Event()
         rows: list[SlotState] = []
@@ -270,51 +131,17 @@ class WorkerPool:
 
     def close(self) -> None:
         """End all children and the thread; what still runs is killed."""
-        with self._starting:
-            self._is_closing = True
-            thread = self._thread
-        if thread is None or self._wake_r < 0:
-            return
-        self.post(lambda: None)
-        thread.join()
-        self._selector.close()
-        for fd in (self._wake_r, self._wake_w):
-            os.close(fd)
-        self._wake_r = self._wake_w = -1
-
-    # The inbox
+        self._loop.close()
 
     def post(self, call: Callable[[], None]) -> None:
         """Let the pool's thread do something; starts the thread if need be."""
-        self._inbox.append(call)
-        if threading.current_thread() is self._thread:
-            return
-        if self._thread is None:
-            self._start()
-        if not self._is_awake:
-            self._is_awake = True
-            with suppress(BlockingIOError, OSError):
-                os.write(self._wake_w, b"!")
+        self._loop.post(call)
 
-    def _start(self) -> None:
-        with self._starting:
-            if self._thread is None and not self._is_closing:
-                self._selector = selectors.DefaultSelector()
-                self._wake_r, self._wake_w = os.pipe()
-                for fd in (self._wake_r, self._wake_w):
-                    os.set_blocking(fd, False)
-                self._selector.register(self._wake_r, selectors.EVENT_READ, self._woken)
-                self._thread = threading.Thread(target=self._serve, name="penstock-pool", daemon=True)
-                self._thread.start()
-
-    def _woken(self) -> None:
-        with suppress(BlockingIOError):
-            os.read(self._wake_r, 4096)
-        self._is_awake = False
+    # The thread
 
     def _serve(self) -> None:
         try:
-            while not self._is_closing:
+            while not self._loop.is_closing:
                 self._turn()
             self._dismiss_all()
         except PoolBroken as exc:
@@ -331,27 +158,18 @@ class WorkerPool:
         """
         slack_s = self._book.slack_s()
         if slack_s >= _SLACK_S:
-            urgent = [self._wake_r, -1 if self._family is None else self._family.socket.fileno()]
-            select.select([fd for fd in urgent if fd >= 0], (), (), min(slack_s / 4, _GATHER_S))
+            urgent = () if self._family is None else (self._family.socket.fileno(),)
+            self._loop.rest(min(slack_s / 4, _GATHER_S), *urgent)
 
     def _turn(self) -> None:
         self._gather()
-        for key, _ in self._selector.select(self._pause()):
-            key.data()
-        now = monotonic()
-        while self._timers and self._timers[0][0] <= now:
-            heapq.heappop(self._timers)[2]()
+        self._loop.wait(self._look_at_s)
         self._work_off()
-
-    def _pause(self) -> float | None:
-        due_s = min(self._look_at_s, self._timers[0][0]) if self._timers else self._look_at_s
-        return None if due_s == inf else max(0.0, due_s - monotonic())
 
     def _work_off(self) -> None:
         """Do what was asked for and what follows from it, until there is nothing to do."""
         while True:
-            while self._inbox:
-                self._inbox.popleft()()
+            self._loop.run_calls()
             now_s = monotonic()
             if now_s >= self._look_at_s:  # somebody seems to be silent: what has come already is no silence
                 for line in [line for line in self._lines.values() if line.items]:
@@ -361,13 +179,16 @@ class WorkerPool:
             self._look_at_s = inf if look_s is None else now_s + look_s
             for command in commands:
                 self._do(command)
-            if not commands and not self._inbox:
+            if not commands and not self._loop.has_calls:
                 break
         for line in [line for line in self._unsent if line.flush()]:
             self._unsent.discard(line)
-            self._wait_for_room(line, wait=False)
+            if line.is_blocked:
+                line.is_blocked = False
+                self._loop.forget(line.socket.fileno())
         for line in self._unsent:
-            self._wait_for_room(line, wait=True)
+            line.is_blocked = True
+            self._loop.wake_when_writable(line.socket.fileno())
 
     def _do(self, command: Command) -> None:
         if isinstance(command, Send):
@@ -378,9 +199,6 @@ class WorkerPool:
             self._fork(command.slot)
         else:
             self._dismiss(command.slot)
-
-    def _after(self, seconds: float, call: Callable[[], None]) -> None:
-        heapq.heappush(self._timers, (monotonic() + seconds, next(self._numbers), call))
 
     # Items
 
@@ -395,23 +213,15 @@ class WorkerPool:
     def _give(self, line: Line, holder: Holder, begun: Sequence[tuple[Item, Begun]]) -> None:
         if holder.number not in line.holders:
             line.holders.add(holder.number)
-            self._lend(line, holder.setup_blocks)
+            self._loans.lend(line, holder.setup_blocks)
             line.send(holder.setup)
         for _, one in begun:
             if one.blocks:
-                self._lend(line, one.blocks)
+                self._loans.lend(line, one.blocks)
         line.give((item, one.body, one.blocks) for item, one in begun)
         line.since_s = monotonic()
         self._unsent.add(line)
-        self._listen_later(line)
-
-    def _lend(self, line: Line, blocks: Iterable[Block]) -> None:
-        """Let a child look at blocks: give it their segments, and keep them from being used again."""
-        for block in blocks:
-            self.arena.hold(block, line.number)
-            if block.segment not in line.segments:
-                line.segments.add(block.segment)
-                line.send(frame(Frame.SEGMENT, block.segment), (self.arena.descriptor(block.segment),))
+        self._printed.look_later(line)
 
     def _recall(self, line: Line) -> None:
         """Take back what the child of a line has not claimed."""
@@ -423,27 +233,13 @@ class WorkerPool:
         items = []
         for token in line.take_back():
             items.append(line.items.pop(token))
-            self._let_go(line, line.lent.pop(token, ()))
+            self._loans.give_back(line, line.lent.pop(token, ()))
         by_holder: dict[int, list[int]] = {}
         for item in items:
             by_holder.setdefault(item.holder, []).append(item.ident)
         for number, idents in by_holder.items():
             self._holders[number].customer.returned(idents)
         return items
-
-    def _let_go(self, line: Line, blocks: Iterable[Block]) -> None:
-        for block in blocks:
-            if block in line.held:
-                line.kept.append(block)
-            else:
-                self.arena.let_go(block, line.number)
-
-    def _wait_for_room(self, line: Line, *, wait: bool) -> None:
-        is_waiting = line.socket.fileno() in self._selector.get_map()
-        if wait and not is_waiting:
-            self._selector.register(line.socket, selectors.EVENT_WRITE, lambda: None)
-        elif is_waiting and not wait:
-            self._selector.unregister(line.socket)
 
     # What children tell
 
@@ -466,7 +262,7 @@ class WorkerPool:
         if item is None:
             return
         seconds, peak_kib = OUTCOME_HEADER.unpack_from(body)
-        self._let_go(line, line.lent.pop(token, ()))
+        self._loans.give_back(line, line.lent.pop(token, ()))
         made, line.made = line.made, []
         line.since_s = monotonic()
         if line.slot not in self._dedicated:
@@ -496,7 +292,7 @@ class WorkerPool:
             self._failed_starts = 0
             self._book.slot_ready(line.slot, monotonic())
         elif kind == Frame.HOLDING:
-            self._held(line, body)
+            self._loans.held(line, body)
         elif kind == Frame.ALLOCATE:
             self._allocate(line, token, *TOKEN.unpack(body))
         elif (item := line.items.get(token)) is None:
@@ -508,31 +304,19 @@ class WorkerPool:
             self._say(item, stream, line.decoded(stream, text))
         elif kind == Frame.REQUEST:
             answer = partial(self._answer_later, line, token)
-            for block in self._holders[item.holder].customer.asked(item.ident, body, answer):
-                line.made.remove(block)
+            taken = self._holders[item.holder].customer.asked(item.ident, body, answer)
+            line.made = [block for block in line.made if block not in taken]
 
     def _say(self, item: Item, stream: str, text: str) -> None:
         self._holders[item.holder].customer.said(item.ident, stream, text)
 
-    def _held(self, line: Line, body: bytes) -> None:
-        numbers = [number for (number,) in TOKEN.iter_unpack(body)]
-        line.held = frozenset(Block(*numbers[at : at + 3]) for at in range(0, len(numbers), 3))
-        kept, line.kept = line.kept, []
-        self._let_go(line, kept)
-
     def _allocate(self, line: Line, token: int, size: int) -> None:
         item = line.items.get(token)
+        spill = None if item is None else self._holders[item.holder].spill
         try:
-            block = self.arena.allocate(
-                size, spill=None if item is None else self._holders[item.holder].spill
-            )
+            self._answer(line, Status.GOOD, self._loans.allocate(line, size, spill))
         except ArenaFull as exc:
             self._answer(line, Status.FAILED, pickle.dumps(exc))
-            return
-        line.made.append(block)
-        self._lend(line, (block,))
-        self.arena.let_go(block, line.number)  # it is the child's as long as it is in `made`
-        self._answer(line, Status.GOOD, b"".join(map(TOKEN.pack, block)))
 
     def _answer_later(
         self, line: Line, token: int, status: Status, body: bytes, blocks: Sequence[Block]
@@ -544,65 +328,29 @@ class WorkerPool:
     ) -> None:
         if self._lines.get(line.slot) is line:
             if blocks and token in line.items:
-                self._lend(line, blocks)
+                self._loans.lend(line, blocks)
                 line.lent[token] = (*line.lent.get(token, ()), *blocks)
             line.send(frame(Frame.REPLY, 0, body, status))
             self._unsent.add(line)
 
-    # What children print while an item runs long
-
-    def _listen_later(self, line: Line) -> None:
-        if not line.is_watched:
-            line.is_watched = True
-            self._after(self.settings.look_s, partial(self._listen, line))
-
-    def _listen(self, line: Line) -> None:
-        """Empty the pipes of a child whose item runs long, and do so whenever there is more."""
-        if self._lines.get(line.slot) is not line:
-            return
-        line.is_watched = False
-        if not line.items:
-            self._stop_listening(line)
-        else:
-            if monotonic() - line.since_s >= self.settings.look_s:
-                self._empty(line)
-                self._start_listening(line)
-            else:
-                self._stop_listening(line)
-            self._listen_later(line)
-
-    def _start_listening(self, line: Line) -> None:
-        if not line.is_heard:
-            line.is_heard = True
-            for fd in (line.out, line.err):
-                self._selector.register(fd, selectors.EVENT_READ, partial(self._empty, line))
-
-    def _stop_listening(self, line: Line) -> None:
-        if line.is_heard:
-            line.is_heard = False
-            for fd in (line.out, line.err):
-                self._selector.unregister(fd)
-
-    def _empty(self, line: Line) -> None:
-        if self._lines.get(line.slot) is not line:
-            return
+    def _empty(self, line: Line) -> bool:
+        """Read what a child has printed so far; False where no item of it runs."""
         self._read(line)  # what is in the pipes was printed after what these tell, perhaps by the next item
         item = next(iter(line.items.values()), None)
         for stream, text in line.printed():
             if item is not None:
                 self._say(item, stream, text)
-        if item is None:
-            self._stop_listening(line)
+        return item is not None
 
     # Children come and go
 
     def _fork(self, slot: int) -> None:
         if self._family is None:
             self._family = Family(self.settings.preload, self.settings.grace_s)
-            self._selector.register(self._family.socket, selectors.EVENT_READ, self._hear_family)
+            self._loop.watch(self._family.socket.fileno(), self._hear_family)
         line = Line(slot, next(self._numbers))
         self._lines[slot] = line
-        self._selector.register(line.results, selectors.EVENT_READ, partial(self._read, line))
+        self._loop.watch(line.results, partial(self._read, line))
         self._family.fork(slot, line.theirs)
         line.handed_over()
         dedicated = self._dedicated.get(slot)
@@ -633,7 +381,7 @@ class WorkerPool:
     def _lose_family(self) -> None:
         """All children died with their nursery; begin again with another one."""
         assert self._family is not None
-        self._selector.unregister(self._family.socket)
+        self._loop.forget(self._family.socket.fileno())
         self._family.end(self.settings.close_s)
         self._family = None
         for line in list(self._lines.values()):
@@ -666,15 +414,13 @@ class WorkerPool:
         self._look_whether_closed(holder)
 
     def _close_line(self, line: Line) -> None:
-        self._stop_listening(line)
-        self._wait_for_room(line, wait=False)
+        self._printed.stop(line)
         self._unsent.discard(line)
-        self._selector.unregister(line.results)
+        self._loop.forget(line.socket.fileno())
+        self._loop.forget(line.results)
         self._lines.pop(line.slot)
         line.close()
-        for block in line.made:
-            self.arena.free(block)
-        self.arena.forget(line.number)
+        self._loans.bury(line)
 
     def _count_failed_start(self, status: int) -> None:
         self._failed_starts += 1
@@ -693,7 +439,7 @@ class WorkerPool:
             self._book.ending(line.slot)
             self._recall(line)
         self._family.signal(line.slot, signal.SIGTERM)
-        self._after(self.settings.grace_s, partial(self._kill_hard, line))
+        self._loop.after(self.settings.grace_s, partial(self._kill_hard, line))
 
     def _kill_hard(self, line: Line) -> None:
         if self._lines.get(line.slot) is line and self._family is not None:
@@ -776,7 +522,7 @@ class WorkerPool:
                 line.holders.discard(holder.number)
                 line.send(frame(Frame.FORGET, holder.number))
                 self._unsent.add(line)
-                self._let_go(line, holder.setup_blocks)
+                self._loans.give_back(line, holder.setup_blocks)
         holder.closed.set()
 
     # Dedicated processes
@@ -877,8 +623,7 @@ class WorkerPool:
         for holder in list(self._holders.values()):
             holder.customer.broken(reason)
             holder.closed.set()
-        while self._inbox:
-            self._inbox.popleft()
+        self._loop.forget_calls()
 
     def _dismiss_all(self) -> None:
         """Let idle children end by themselves and kill the others."""
@@ -889,21 +634,15 @@ class WorkerPool:
             line.dismiss()
         until = monotonic() + self.settings.close_s + self.settings.grace_s
         while self._lines and monotonic() < until:
-            for key, _ in self._selector.select(min(0.1, until - monotonic())):
-                key.data()
-            now = monotonic()
-            while self._timers and self._timers[0][0] <= now:
-                heapq.heappop(self._timers)[2]()
+            self._loop.wait(until)
         for holder in holders:  # what waited has not been told, and will not run
             holder.customer.broken("it is closed")
             holder.closed.set()
 
     def _end_family(self) -> None:
         for line in list(self._lines.values()):
-            with suppress(KeyError, ValueError):
-                self._close_line(line)
+            self._close_line(line)
         if self._family is not None:
-            with suppress(KeyError, ValueError):
-                self._selector.unregister(self._family.socket)
+            self._loop.forget(self._family.socket.fileno())
             self._family.end(self.settings.close_s)
             self._family = None

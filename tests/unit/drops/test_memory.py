@@ -5,6 +5,8 @@ import hashlib
 import os
 import pickle
 import threading
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.drops.app import AppDrop
+from penstock.drops.data import Buffer
 from penstock.drops.memory import MemoryDrop
 from penstock.drops.shared_memory import SharedMemoryDrop
-from penstock.errors import DropNotReadable, ParameterInvalid
+from penstock.engine.states import DropState
+from penstock.errors import DropNotReadable, DropNotWritable, ParameterInvalid
 from penstock.testing.solo import SoloSite
 
 
@@ -113,9 +117,9 @@ def test_discarded_pieces_do_not_come_back(site: SoloSite):
     assert drop.read() == b"second"
 
 
-def test_memory_expires_after_use_unless_told(site: SoloSite):
-    assert site.add(MemoryDrop, "d").expireAfterUse
-    assert not site.add(MemoryDrop, "e", expireAfterUse="false").expireAfterUse
+def test_memory_expires_after_use_only_where_told(site: SoloSite):
+    assert not site.add(MemoryDrop, "d").expireAfterUse
+    assert site.add(MemoryDrop, "e", expireAfterUse="true").expireAfterUse
 
 
 def test_its_url_names_process_session_and_drop(site: SoloSite):
@@ -310,3 +314,251 @@ def test_entries_of_fields_that_are_nonsense_are_passed_over(site: SoloSite):
     drop = site.add(MemoryDrop, "m", pydata="x", fields=[True, {"name": ["pydata"]}, {"usage": []}])
     site.fill(drop)
     assert drop.read() == b"x"
+
+
+# Content that is kept elsewhere
+
+
+class PlacingSite(SoloSite):
+    """Keeps large content itself, as a worker's site does in shared memory."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.placed: dict[int, list[bytes]] = {}
+
+    def place(self, index: int, parts: Sequence[Buffer]) -> memoryview:
+        whole = b"".join(parts)
+        self.placed.setdefault(index, []).append(whole)
+        return memoryview(whole).toreadonly()
+
+
+class StoringSite(SoloSite):
+    """Has content that another process wrote; each look at it is a private one."""
+
+    content: Buffer | None = None
+    looks = 0
+
+    def stored(self, index: int) -> Buffer | None:
+        self.looks += 1
+        return memoryview(bytearray(self.content)) if isinstance(self.content, bytearray) else self.content
+
+
+LARGE = [b"a" * 50_000, bytearray(b"b" * 50_000), memoryview(b"c" * 10)]
+WHOLE = b"".join(LARGE)
+
+
+@pytest.fixture
+def placing(tmp_path: Path) -> PlacingSite:
+    return PlacingSite(tmp_path)
+
+
+@pytest.fixture
+def storing(tmp_path: Path) -> StoringSite:
+    return StoringSite(tmp_path)
+
+
+def test_large_parts_are_placed_and_not_kept_twice(placing: PlacingSite):
+    drop = placing.add(MemoryDrop, "d")
+    assert drop.write_parts(LARGE) == len(WHOLE) == drop.size
+    assert placing.placed == {0: [WHOLE]}
+    (part,) = drop.parts()
+    assert isinstance(part, memoryview)
+    assert part.obj is placing.placed[0][0]
+    placing.fill(drop)
+    assert drop.read() == WHOLE
+    assert drop.size == len(WHOLE)
+
+
+def test_placed_content_is_read_where_it_is(placing: PlacingSite):
+    drop = placing.add(MemoryDrop, "d")
+    drop.write_parts(LARGE)
+    placing.fill(drop)
+    for buffer in (drop.buffer(), drop.private_buffer()):
+        assert buffer.readonly
+        assert buffer.obj is placing.placed[0][0]
+        assert buffer == WHOLE
+
+
+def test_small_parts_are_not_placed(placing: PlacingSite):
+    drop = placing.add(MemoryDrop, "d")
+    drop.write_parts([b"ab", b"", b"c"])
+    drop.write_parts([])
+    placing.fill(drop)
+    assert drop.read() == b"abc"
+    assert placing.placed == {}
+
+
+def test_a_write_behind_what_was_placed(placing: PlacingSite):
+    drop = placing.add(MemoryDrop, "d")
+    drop.write_parts(LARGE)
+    drop.write(b"small")
+    drop.write_parts(LARGE)
+    assert len(placing.placed[0]) == 1
+    placing.fill(drop)
+    assert drop.size == 2 * len(WHOLE) + 5
+    assert drop.read() == WHOLE + b"small" + WHOLE
+    assert drop.buffer() == drop.read()
+
+
+def test_parts_behind_another_write_are_not_placed(placing: PlacingSite):
+    drop = placing.add(MemoryDrop, "d")
+    drop.write(b"small")
+    drop.write_parts(LARGE)
+    placing.fill(drop)
+    assert drop.read() == b"small" + WHOLE
+    assert placing.placed == {}
+
+
+def test_what_was_placed_is_discarded_and_placed_again(placing: PlacingSite):
+    drop = placing.add(MemoryDrop, "d")
+    drop.write_parts(LARGE)
+    drop.discard()
+    assert (drop.size, drop.parts()) == (0, [])
+    drop.write_parts([b"z" * 70_000])
+    placing.fill(drop)
+    assert drop.read() == b"z" * 70_000
+    assert placing.placed == {0: [WHOLE, b"z" * 70_000]}
+
+
+def test_after_a_discard_small_writes_are_kept_here(placing: PlacingSite):
+    drop = placing.add(MemoryDrop, "d")
+    drop.write_parts(LARGE)
+    drop.discard()
+    placing.fill(drop, b"small")
+    assert drop.read() == b"small"
+
+
+def test_placed_content_can_be_deleted(placing: PlacingSite):
+    drop = placing.add(MemoryDrop, "d")
+    drop.write_parts(LARGE)
+    placing.fill(drop)
+    drop.delete()
+    assert drop.parts() == []
+    for read in (drop.read, drop.buffer, drop.private_buffer):
+        with pytest.raises(DropNotReadable, match="deleted"):
+            read()
+
+
+def test_a_drop_that_has_ended_takes_no_parts(placing: PlacingSite):
+    drop = placing.add(MemoryDrop, "d")
+    placing.fill(drop, b"x")
+    for parts in (LARGE, [b"small"]):
+        with pytest.raises(DropNotWritable):
+            drop.write_parts(parts)
+    assert drop.read() == b"x"
+
+
+def test_streaming_consumers_and_the_expected_size_see_what_is_placed(placing: PlacingSite):
+    class Listener(AppDrop):
+        heard: list[bytes] = []
+
+        def data_written(self, uid: str, data: memoryview) -> None:
+            self.heard.append(bytes(data))
+
+    drop, app = placing.add(MemoryDrop, "d", expectedSize=len(WHOLE)), placing.add(Listener, "a")
+    placing.link(drop, app, streaming=True)
+    drop.write_parts(LARGE)
+    assert Listener.heard == [WHOLE]
+    assert drop.status == DropState.COMPLETED
+
+
+@given(st.lists(st.lists(st.binary(max_size=20) | st.just(b"x" * 40_000), max_size=4), max_size=4))
+def test_parts_are_content_however_they_come(
+    tmp_path_factory: pytest.TempPathFactory, writes: list[list[bytes]]
+):
+    for site in (PlacingSite(tmp_path_factory.getbasetemp()), SoloSite(tmp_path_factory.getbasetemp())):
+        drop = site.add(MemoryDrop, "d")
+        whole = b"".join(b"".join(parts) for parts in writes)
+        assert sum(drop.write_parts(parts) for parts in writes) == len(whole) == drop.size
+        assert b"".join(drop.parts()) == whole
+        site.fill(drop)
+        assert drop.read() == bytes(drop.buffer()) == whole
+
+
+@pytest.mark.parametrize("content", [b"abc", bytearray(b"abc"), memoryview(b"abc")])
+def test_a_drop_has_the_content_that_another_process_wrote(storing: StoringSite, content: Buffer):
+    storing.content = content
+    drop = storing.add(MemoryDrop, "d", pydata="of the graph")
+    assert drop.size == 3
+    storing.fill(drop)
+    assert drop.read() == bytes(drop.buffer()) == bytes(drop.private_buffer()) == b"abc"
+    assert b"".join(drop.parts()) == b"abc"
+    with drop.open() as reader:
+        assert (reader.read(2), reader.read()) == (b"ab", b"c")
+
+
+def test_stored_bytes_are_read_without_a_copy(storing: StoringSite):
+    storing.content = b"abc"
+    drop = storing.add(MemoryDrop, "d")
+    storing.fill(drop)
+    assert drop.read() is storing.content
+    assert drop.private_buffer().readonly
+
+
+def test_empty_stored_content_leaves_room_for_that_of_the_graph(storing: StoringSite):
+    storing.content = b""
+    drop = storing.add(MemoryDrop, "d", pydata="of the graph")
+    storing.fill(drop)
+    assert drop.read() == b"of the graph"
+
+
+def test_a_private_buffer_is_the_callers_own(storing: StoringSite):
+    storing.content = bytearray(b"abc")
+    drop = storing.add(MemoryDrop, "d")
+    storing.fill(drop)
+    first = drop.private_buffer()
+    assert not first.readonly
+    first[:] = b"xyz"
+    assert bytes(drop.private_buffer()) == b"abc"
+    assert drop.buffer().readonly
+    assert drop.read() == b"abc"
+
+
+def test_when_pieces_were_joined_there_is_no_private_buffer_to_write_to(storing: StoringSite):
+    storing.content = bytearray(b"abc")
+    drop = storing.add(MemoryDrop, "d")
+    storing.fill(drop)
+    assert drop.read() == b"abc"
+    looks = storing.looks
+    assert drop.private_buffer().readonly
+    assert storing.looks == looks
+
+
+def test_what_is_written_behind_stored_content_is_content_too(storing: StoringSite):
+    storing.content = bytearray(b"abc")
+    drop = storing.add(MemoryDrop, "d")
+    drop.write(b"def")
+    storing.fill(drop)
+    assert drop.size == 6
+    assert drop.private_buffer().readonly
+    assert drop.read() == b"abcdef"
+
+
+def test_only_complete_data_has_buffers(storing: StoringSite):
+    storing.content = bytearray(b"abc")
+    drop = storing.add(MemoryDrop, "d")
+    for read in (drop.buffer, drop.private_buffer, drop.read):
+        with pytest.raises(DropNotReadable):
+            read()
+    assert b"".join(drop.parts()) == b"abc"
+
+
+def test_adopted_content_replaces_what_was_there(site: SoloSite):
+    drop = site.add(MemoryDrop, "d")
+    site.fill(drop, b"before")
+    kept = b"behind"
+    drop.adopt(memoryview(kept))
+    assert drop.size == 6
+    assert drop.buffer().obj is kept
+    assert drop.read() == b"behind"
+
+
+def test_a_subclass_that_reads_in_its_own_way_is_asked(storing: StoringSite):
+    class Upper(MemoryDrop):
+        def read(self) -> bytes:
+            return super().read().upper()
+
+    storing.content = b"abc"
+    drop = storing.add(Upper, "d")
+    storing.fill(drop)
+    assert bytes(drop.buffer()) == bytes(drop.private_buffer()) == b"ABC"

@@ -358,3 +358,15 @@ def test_block_skip_of_data_with_one_producer_or_none_does_not_wait() -> None:
     script = Script(app("x", "", "a"), data("a", block_skip=True)).trigger("x")
     script.flow.begin(script._ids("x"))
     assert script.do("skip", "a").state("a") == "SKIPPED"
+
+
+def test_a_skipped_app_stays_skipped_when_its_input_comes() -> None:
+    script = Script(data("a"), app("x", "a", "b"), data("b")).do("skip", "x").trigger("a")
+    assert (script.state("a"), script.state("x"), script.state("b")) == ("COMPLETED", "SKIPPED", "SKIPPED")
+    assert script.ready() == []
+
+
+def test_whether_anything_has_failed_can_be_asked() -> None:
+    script = Script(app("x", "", "a"), data("a")).trigger("x")
+    assert not script.flow.has_failed()
+    assert script.fail("x").flow.has_failed()

@@ -243,6 +243,24 @@ def test_a_described_command_is_looked_at_too() -> None:
     assert away(*drops) == [1, 0]
 
 
+@pytest.mark.parametrize(
+    "name", ["command_line_arguments", "input_redirection", "output_redirection", "Arg00", "Arg09"]
+)
+def test_all_fields_that_become_part_of_a_command_are_looked_at(name: str) -> None:
+    drop = app("x", SHELL, command="cat", inputs=["a"])
+    assert away({**drop, name: "{a}"}, data("a")) == [1, 0]
+    assert away({**drop, **described("componentParams", **{name: "%i0"})}, data("a")) == [1, 0]
+    assert away({**drop, name: "-v"}, data("a")) == []
+
+
+def test_arguments_that_go_behind_a_command_may_be_named_like_an_input() -> None:
+    drop = app("x", SHELL, command="cat", inputs=["a"], argumentPrefix="--")
+    assert away({**drop, **described("applicationArgs", a="1")}, data("a")) == [1, 0]
+    port = {"applicationArgs": {"a": {"name": "a", "value": "1", "usage": "InputPort"}}}
+    assert away({**drop, **port}, data("a")) == []
+    assert away(drop, data("a")) == []
+
+
 @pytest.mark.parametrize("inputs", [["f", "a"], ["a", "f"]])
 def test_one_of_several_inputs_in_memory_is_enough(inputs: list[str]) -> None:
     drops = [app("x", SHELL, command="cat {f} {a}", inputs=inputs), data("a")]

@@ -20,8 +20,8 @@ class Child:
     """The other ends, as `child.py` has them."""
 
     def __init__(self, line: Line) -> None:
-        connection, self.tokens, self.results, self.out, self.err, *_ = (os.dup(fd) for fd in line.theirs)
-        self.printed = _
+        fds = [os.dup(fd) for fd in line.theirs]
+        connection, self.tokens, self.results, self.out, self.err, *self.printed = fds
         self.socket = socket.socket(fileno=connection)
         self.socket.setblocking(False)
         self._data = bytearray()
@@ -29,8 +29,7 @@ class Child:
         self.is_closed = False
 
     def claim(self) -> int:
-        (token,) = TOKEN.unpack(os.read(self.tokens, TOKEN.size))
-        return token
+        return int.from_bytes(os.read(self.tokens, TOKEN.size), "little")
 
     def unclaimed(self) -> bytes:
         os.set_blocking(self.tokens, False)
@@ -43,7 +42,7 @@ class Child:
 
     def frames(self) -> list[tuple[int, int, int, bytes]]:
         """Return the frames that are whole by now."""
-        found = []
+        found: list[tuple[int, int, int, bytes]] = []
         with suppress(BlockingIOError):
             while True:
                 data, fds, _, _ = socket.recv_fds(self.socket, 1 << 16, 4)
