@@ -110,7 +110,7 @@ def run_penstock(data_count: int, apps: Apps) -> dict[str, Any]:
         gc.collect()
         base = rss_bytes()
         cpu, t0 = time.process_time(), time.perf_counter()
-        session = new_session(text, directory=folder)
+        session = new_session(text, directory=folder, isolation="thread")
         t1 = time.perf_counter()
         session.deploy()
         t2 = time.perf_counter()

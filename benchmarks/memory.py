@@ -55,7 +55,7 @@ def one_session(text: bytes, specs: tuple, folder: Path, look: Callable[[], int]
     from penstock.graph.spec import Graph
     from penstock.runtime.result import new_session
 
-    session = new_session(Graph(text, specs, has_record=False), directory=folder)
+    session = new_session(Graph(text, specs, has_record=False), directory=folder, isolation="thread")
     session.deploy()
     deployed = look()
     session.trigger()

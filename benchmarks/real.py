@@ -60,7 +60,7 @@ def run_penstock(path: Path) -> Line:
     np.random.seed(SEED)
     np.random.default_rng = lambda *_: OldGenerator()  # type: ignore[assignment]
     with tempfile.TemporaryDirectory() as folder:
-        result = penstock.run(path, directory=folder)
+        result = penstock.run(path, directory=folder, isolation="thread")
         counts = Counter(int(state) for state, _ in result.states.values())
         return {"seconds": result.seconds, "status": result.status, "states": counts}
 

@@ -108,7 +108,7 @@ def run_graph(specs: list[Spec], workers: int) -> float:
     from penstock import run
 
     with tempfile.TemporaryDirectory() as folder:
-        result = run(specs, workers=workers, directory=folder)
+        result = run(specs, workers=workers, directory=folder, isolation="thread")
         assert result.ok, result
         return result.seconds
 
