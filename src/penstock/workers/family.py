@@ -51,7 +51,7 @@ class Family:
                 ours.close()
                 raise
         assert self._process.stdin is not None
-        with self._process.stdin as stdin, suppress(BrokenPipeError):
+        with suppress(BrokenPipeError), self._process.stdin as stdin:  # it is written when it is closed
             stdin.write(json.dumps(settings).encode() + b"\n")
         ours.setblocking(False)
 

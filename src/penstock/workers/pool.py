@@ -373,8 +373,11 @@ class WorkerPool:
                     continue
                 if report == Report.FORKED:
                     line.pid = pid
-                else:
-                    self._bury(line, status, starved=bool(starved))
+                    continue
+                self._read(line)  # it may have said that it is up
+                if not line.is_up and not line.cause:
+                    self._count_failed_start(status)
+                self._bury(line, status, starved=bool(starved))
         except EOFError:
             self._lose_family()
 
@@ -384,7 +387,12 @@ class WorkerPool:
         self._loop.forget(self._family.socket.fileno())
         self._family.end(self.settings.close_s)
         self._family = None
-        for line in list(self._lines.values()):
+        lines = list(self._lines.values())
+        for line in lines:
+            self._read(line)
+        if lines and not any(line.is_up for line in lines):  # all of them are one failure, the nursery's
+            self._count_failed_start(signal.SIGKILL)
+        for line in lines:
             self._bury(line, signal.SIGKILL, starved=False)
 
     def _bury(self, line: Line, status: int, *, starved: bool) -> None:
@@ -394,8 +402,6 @@ class WorkerPool:
         not_begun = self._take_back(line)
         begun = next(iter(line.items.values()), None)
         self._close_line(line)
-        if not line.is_up and not line.cause:
-            self._count_failed_start(status)
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
         code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 0
         death = Death(line.pid, number, code, line.cause, starved, 0, again=False)
