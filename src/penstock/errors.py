@@ -374,7 +374,7 @@ class WorkerDied(DropError):
         self.cause = cause
         self.deaths = deaths
         times = f" {deaths} times" if deaths > 1 else ""
-        remedy = "look at its log, and run it with isolation thread under a debugger to see where"
+        remedy = "its log has what it said last"
         super().__init__(uid, f"its worker process {cause}{times}; {remedy}")
 
 

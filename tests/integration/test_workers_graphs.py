@@ -46,7 +46,6 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cases]:
             session_id=f"{name}-{isolation}",
             timeout_s=HANG_S,
             isolation=isolation,
-            workers=2,
         )
 
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2 * len(NAMES)) as pool:

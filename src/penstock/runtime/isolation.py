@@ -46,8 +46,11 @@ def place(
         wanted: for the whole run; None leaves it to the classes.
         own: what users' classes say, by their number.
     Raises:
+        ValueError: there is no such isolation.
         GraphInvalid: drops that ask for an isolation that does not exist, or for no whole number of slots.
     """
+    if wanted is not None and wanted not in _CHOICES:
+        raise ValueError(f"isolation is {wanted!r}; it must be 'thread' or 'process'")
     choices = [
         (wanted or own.get(number) or cls.isolation) == "process"
         if issubclass(cls, AppDrop)

@@ -366,6 +366,8 @@ class Outside:
                 return
             index = app
             self._await(app)
+        if death.pid:
+            self.usage[index] = Usage(death.slot, death.pid, death.seconds, 0)
         if index not in self.out:
             return
         uid = self._host.uid(index)

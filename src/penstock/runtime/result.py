@@ -107,7 +107,13 @@ class RunResult:
         return ([trouble] if trouble else []) + ([running] if left else [])
 
     def log(self, uid: str) -> str:
-        """Return what a drop printed and logged."""
+        """Return what a drop printed and logged.
+
+        Raises:
+            KeyError: the graph has no such drop.
+        """
+        if uid and uid not in self._graph.index:
+            raise KeyError(uid)
         lines = self._session.folder.read_lines("log.jsonl")
         return "".join(str(line["text"]) for line in lines if line["drop"] == uid)
 

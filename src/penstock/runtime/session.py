@@ -365,9 +365,9 @@ class Session:
         return [InputState(self.uid(i), self.status(i).name, self._size_of(i)) for i in rows]
 
     def _size_of(self, index: int) -> int | None:
-        drop = self._objects.find(index)
-        if not isinstance(drop, DataDrop) or self.status(index) != DropState.COMPLETED:
+        if self.flow.is_app(index) or self.status(index) != DropState.COMPLETED:
             return None
+        drop = self._data(index)
         try:
             return int(drop.size)
         except Exception:  # noqa: BLE001  the boundary to user code; a failure is told without the size, then

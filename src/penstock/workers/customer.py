@@ -69,6 +69,8 @@ class Death(NamedTuple):
         starved: whether the system killed for want of memory at that time.
         deaths: of this item so far.
         again: whether the item will be run again.
+        slot: of the process.
+        seconds: since the item was sent, or the one before it ended.
     """
 
     pid: int
@@ -78,6 +80,8 @@ class Death(NamedTuple):
     starved: bool
     deaths: int
     again: bool
+    slot: int = -1
+    seconds: float = 0.0
 
     def __str__(self) -> str:
         """Return how it ended, behind "the process"."""

@@ -404,7 +404,10 @@ class WorkerPool:
         self._close_line(line)
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
         code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 0
-        death = Death(line.pid, number, code, line.cause, starved, 0, again=False)
+        seconds = monotonic() - line.since_s
+        death = Death(
+            line.pid, number, code, line.cause, starved, 0, again=False, slot=line.slot, seconds=seconds
+        )
         dedicated = self._dedicated.pop(line.slot, None)
         if dedicated is not None:
             self._lose(dedicated, line, not_begun, death)

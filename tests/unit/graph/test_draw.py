@@ -139,7 +139,7 @@ def test_any_names_give_well_formed_drawings(names: list[tuple[str, str]], choic
     graph = made(*drops)
     assert len(boxes(to_svg(graph, states=states))) == len(drops)
     assert len(re.findall(r"^  n\d+\[", to_mermaid(graph), re.MULTILINE)) == len(drops)
-    nodes = [line for line in to_dot(graph).splitlines() if re.match(r"  n\d+ \[", line)]
+    nodes = [line for line in to_dot(graph).split("\n") if re.match(r"  n\d+ \[", line)]
     assert len(nodes) == len(drops)
     for line in nodes:  # quotes are balanced once escaped letters are taken away
         assert re.sub(r"\\.", "", line).count('"') % 2 == 0
