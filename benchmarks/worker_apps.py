@@ -1,5 +1,6 @@
 """Functions that `workers.py` lets workers run; found by their dotted names."""
 
+import time
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,11 @@ def compute(value: Any = None) -> int:
     for i in range(160_000):
         total += i * i
     return total
+
+
+def nap(value: Any = None) -> None:
+    """Keep a slot, and no processor, for a while."""
+    time.sleep(0.5)
 
 
 def make(value: Any = None) -> np.ndarray:
