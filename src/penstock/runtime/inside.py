@@ -73,6 +73,7 @@ class _Inside:
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
         self._sites: dict[int, _InsideSite] = {}
+        self._last: _InsideSite | None = None
 
     def open(self, holder: int, setup: bytes) -> None:
         self._sites[holder] = _InsideSite(_decode_setup(setup), self._tools)
@@ -81,11 +82,17 @@ class _Inside:
         task = decode_task(body)
         if task.kind == DESCRIBE:
             return Status.GOOD, encode(self._sites[holder].describe(task.index))
-        report = self._sites[holder].work(task)
+        site = self._sites[holder]
+        if site is not self._last:  # sessions may take turns in one child; their apps see their own variables
+            self._last = site
+            os.environ.update(site.environment)
+        report = site.work(task)
         return (Status.GOOD if report is _NOTHING else Status.FAILED), encode(report)
 
     def close(self, holder: int) -> None:
-        self._sites.pop(holder, None)
+        site = self._sites.pop(holder, None)
+        if site is self._last:
+            self._last = None
 
 
 _NOTHING = Report()
@@ -116,7 +123,6 @@ class _InsideSite:
         self._placed: dict[int, tuple[memoryview, Content]] = {}
         self._resident: dict[int, _Kept] = {}
         self._failed: set[int] = set()
-        os.environ.update(setup.environment)
         restore_main(setup.main)
 
     # Classes
