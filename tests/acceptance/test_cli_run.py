@@ -299,3 +299,16 @@ def test_a_module_that_exits_does_not_make_a_success(options: list[str]) -> None
     done = penstock("run", write("l.json", app("a", "leaving.App")), *options)
     assert done.code != 0
     assert "Traceback" not in done.err
+
+
+def test_progress_is_told_without_a_terminal_where_it_is_asked_for() -> None:
+    nap = {"secs": {"value": 2.5, "type": "Float"}}
+    graph = write(
+        "nap.json",
+        app("nap", "dlg.apps.pyfunc.PyFuncApp", func_name="time.sleep", applicationArgs=nap, outputs=["x"]),
+        memory("x"),
+    )
+    done = penstock("run", graph, "--progress")
+    assert done.code == 0
+    assert "1 busy" in done.err
+    assert "pid" in done.err

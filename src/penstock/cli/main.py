@@ -184,6 +184,11 @@ def _add_run(verbs: "argparse._SubParsersAction[_Parser]") -> None:
     run.add_argument("--dir", metavar="DIR", help="the session's own folder; default: ./penstock-runs/ID")
     run.add_argument("--timeout", metavar="S", type=_seconds, help="cancel the run after this many seconds")
     run.add_argument(
+        "--progress",
+        action="store_true",
+        help="tell what drops and workers do, also where standard error is no terminal",
+    )
+    run.add_argument(
         "--outputs", action="store_true", help="list all data there is at the end, with size and SHA-256"
     )
     _add_json(run)

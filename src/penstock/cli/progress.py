@@ -30,19 +30,32 @@ _GROUPS: tuple[tuple[str, str, str, frozenset[DropState]], ...] = (
 )
 _REST = ("bright_black", "\u2500-")
 _BAR_WIDTH = 28
+_TELL_S = 2.0
 _LONG_S, _MOST_LINES = 1.0, 8
 """Apps that run so long are named, and so many of them."""
 
 
 @contextmanager
-def progress(stream: TextIO, drops: int) -> Iterator[Show]:
-    """Draw a bar while inside; the function given takes the counts. Draws nothing but on a terminal."""
+def progress(stream: TextIO, drops: int, *, always: bool = False) -> Iterator[Show]:
+    """Draw a bar while inside; the function given takes the counts.
+
+    Where the stream is no terminal nothing is drawn, or with `always` a line now and then.
+    """
     out = console(stream)
-    if not out.is_terminal:
-        yield lambda *_: None
-        return
     began = monotonic()
     signs = 0 if out.encoding.lower().startswith("utf") else 1
+    if not out.is_terminal:
+        told_s = began
+
+        def tell(counts: Mapping[DropState, int], slots: Slots) -> None:
+            nonlocal told_s
+            if always and monotonic() - told_s >= _TELL_S:
+                told_s = monotonic()
+                for line in (_line(counts, drops, told_s - began, signs), *_workers(slots)):
+                    out.print(line, soft_wrap=True)
+
+        yield tell
+        return
     with Live(
         console=out, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
     ) as live:

@@ -68,7 +68,7 @@ def _run(options: Namespace, write_json: Callable[[str], None] | None) -> int:
         deploy(session)
         reason = 0
         try:
-            reason = _watch(session, options.timeout, interruption, stderr)
+            reason = _watch(session, options.timeout, interruption, stderr, always=options.progress)
         finally:
             result = finish(session)
         why = _why(reason, options.timeout) if session.state is SessionState.CANCELLED else ""
@@ -89,12 +89,14 @@ def _run(options: Namespace, write_json: Callable[[str], None] | None) -> int:
     return code
 
 
-def _watch(session: Session, timeout_s: float | None, interruption: "_Interruption", stderr: TextIO) -> int:
+def _watch(
+    session: Session, timeout_s: float | None, interruption: "_Interruption", stderr: TextIO, *, always: bool
+) -> int:
     """Trigger and wait; return 0 where the session ended, else the exit code that says why it did not."""
     deadline = None if timeout_s is None else monotonic() + timeout_s
     if not interruption.number:
         session.trigger()
-    with progress(stderr, len(session.prepared.graph)) as show:
+    with progress(stderr, len(session.prepared.graph), always=always) as show:
         while not interruption.number:
             if session.wait(_pause(deadline)):
                 return 0
