@@ -1,5 +1,6 @@
 """What happens when the memory that workers share is used up."""
 
+import gc
 from functools import partial
 from pathlib import Path
 
@@ -50,3 +51,17 @@ def test_data_beyond_the_budget_goes_to_the_folder_of_the_session(
     assert usage.spilled_bytes >= 6 * MIB
     assert usage.memory_bytes <= 4 * MIB
     assert {path.name for path in (tmp_path / "run" / ".penstock").iterdir()} <= {"session.json", "log.jsonl"}
+
+
+def test_memory_goes_back_with_the_result_and_waits_for_no_collector(tmp_path: Path) -> None:
+    gc.disable()
+    try:
+        result = run(graph(), workers=2, isolation=None, directory=tmp_path / "run")
+        outside = result._session._outside
+        assert outside is not None
+        arena = outside.pool.arena
+        assert arena.usage().memory_bytes >= 12 * MIB
+        del result, outside
+        assert arena.usage().segments == 0
+    finally:
+        gc.enable()

@@ -106,6 +106,11 @@ class Contents:
         if isinstance(content, Block):
             self._arena.free(content)
 
+    def free_all(self) -> None:
+        """Give back all that workers wrote."""
+        for index in list(self._kept):
+            self.free(index)
+
 
 def _size(parts: Sequence[Buffer]) -> int:
     return sum([memoryview(part).nbytes for part in parts])

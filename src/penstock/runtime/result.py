@@ -3,6 +3,7 @@
 
 import hashlib
 import uuid
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
@@ -41,6 +42,8 @@ class RunResult:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._graph = session.prepared.graph
+        # Now, not when the collector comes by: it counts objects, and one of them may hold gigabytes.
+        weakref.finalize(self, session.let_go).atexit = False
 
     @property
     def session_id(self) -> str:
@@ -261,6 +264,7 @@ def new_session(
         pool.arena.close()  # for whoever keeps the error keeps all that its traceback shows
         raise
     session.own(pool.close)
+    session.keep(pool.arena.close)
     return session
 
 

@@ -81,6 +81,7 @@ class Session:
         self._attempts: dict[int, int] = {}
         self._logbook = Logbook(folder, settings.log_bytes_per_drop)
         self._owned = ExitStack()
+        self._kept = ExitStack()
         self._started_s = 0.0
         self._makers: list[Callable[[Site, int], AppDrop] | None] = [
             None if _is_special(cls) else cast("type[AppDrop]", cls) for cls in prepared.classes
@@ -188,6 +189,16 @@ class Session:
     def own(self, close: Callable[[], None]) -> None:
         """Let something be closed at the end of `close`, after all else."""
         self._owned.callback(close)
+
+    def let_go(self) -> None:
+        """Give back what workers wrote to data in memory; it cannot be read afterwards."""
+        if self._outside is not None:
+            self._outside.contents.free_all()
+        self._kept.close()
+
+    def keep(self, close: Callable[[], None]) -> None:
+        """Let something be closed when nobody reads the session's data any more."""
+        self._kept.callback(close)
 
     def _release(self, drops: list[DataDrop]) -> None:
         if not self.abandoned:
