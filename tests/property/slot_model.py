@@ -131,7 +131,7 @@ class World:
         slot, _ = self.some(lambda child: not child.is_up)
         if slot is not None:
             del self.children[slot]
-            self.book.start_failed(slot)
+            self.book.died(slot, [], self.now_s)
 
     def begin(self) -> None:
         _, child = self.some(lambda child: child.is_up and child.begun < min(2, len(child.items)))

@@ -109,10 +109,7 @@ class MemoryDrop(DataDrop):
         if self._reads_in_its_own_way:
             return super().buffer()
         self._check_complete()
-        pieces = self._pieces
-        if len(pieces) == 1 and not self._gone and isinstance(pieces[0], memoryview):
-            return pieces[0].toreadonly()  # kept elsewhere, and as it is
-        return memoryview(self._joined())
+        return memoryview(self._joined()).toreadonly()
 
     def private_buffer(self) -> memoryview:
         """Return a view of shared memory that is copied page by page where the caller writes; else `buffer`."""
@@ -133,12 +130,13 @@ class MemoryDrop(DataDrop):
             self._pieces = [content]
             self._written_bytes = content.nbytes
 
-    def _joined(self) -> bytes:
+    def _joined(self) -> bytes | memoryview:
+        """Return the content in one piece; what is kept elsewhere stays there, whoever reads it."""
         with self._lock:
             if self._gone:
                 raise DropNotReadable(self.uid, "was deleted; set persist to keep the data")
-            if len(self._pieces) == 1 and type(self._pieces[0]) is bytes:
-                return self._pieces[0]
+            if len(self._pieces) == 1 and isinstance(only := self._pieces[0], bytes | memoryview):
+                return only
             whole = b"".join(self._pieces)
             self._pieces = [whole]
             return whole

@@ -30,6 +30,7 @@ from penstock.runtime.build import Prepared
 from penstock.runtime.capture import capturing, listen
 from penstock.runtime.failures import Failure, Failures, InputState, failure_of, in_a_line
 from penstock.runtime.folder import Folder, encodable
+from penstock.runtime.hearing import PieceEar, SlotEar
 from penstock.runtime.isolation import Placement
 from penstock.runtime.lifetimes import expiring
 from penstock.runtime.linking import Neighbours
@@ -258,7 +259,7 @@ class Session:
     # What the runner asks (runtime.run.Work)
 
     def start_thread(self, slot: Slot) -> None:
-        listen(_Ear(self, slot))
+        listen(SlotEar(self, slot))
 
     def execute(self, index: int, slot: Slot) -> Delay | Settled | None:
         outcome: Delay | Settled | None = None
@@ -454,7 +455,7 @@ class Session:
         if self._outside is not None and self._outside.away[index]:
             self._outside.push(index, data_index, data)
             return
-        writer = listen(_PieceEar(self, index))
+        writer = listen(PieceEar(self, index))
         try:
             app = self._app(index)
             app.data_written(self.uid(data_index), data)
@@ -483,32 +484,6 @@ class Session:
         with self._runner.lock:
             self.flow.skip(index)
             self._runner.spread()
-
-
-class _Ear:
-    """Writes what a slot's thread prints to the log of the drop that runs there."""
-
-    def __init__(self, session: Session, slot: Slot) -> None:
-        self._session = session
-        self._slot = slot
-
-    def hear(self, stream: str, text: str) -> None:
-        index = self._slot.current
-        if index >= 0 and text:
-            self._slot.noisy = True
-            self._session.note(index, stream, text)
-
-
-class _PieceEar:
-    """Writes what an app prints while it takes a piece of a stream, on its writer's thread, to its own log."""
-
-    def __init__(self, session: Session, index: int) -> None:
-        self._session = session
-        self._index = index
-
-    def hear(self, stream: str, text: str) -> None:
-        if text:
-            self._session.note(self._index, stream, text)
 
 
 def _is_special(cls: type[Drop]) -> bool:

@@ -182,10 +182,6 @@ class Book:
         self._bury(row)
         return Death(culprit, again, tuple(orphans))
 
-    def start_failed(self, slot: int) -> None:
-        """Take note that a slot's process died before it was up."""
-        self._bury(self._ledger.row(slot, "start_failed"))
-
     # Dedicated slots
 
     def dedicate(self, holder: int, *, counts: bool = False) -> int | None:

@@ -291,6 +291,8 @@ class _Child:
             self._forget(number)
         elif kind == Frame.SEGMENT:
             self.memory.add(number, _move_up(self._fds.pop(0)))
+        elif kind == Frame.DROP:
+            self.memory.drop(number)
         elif kind == Frame.LISTENER:
             self.listener = socket.socket(fileno=_move_up(self._fds.pop(0)))
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The frames between a pool and its children: one header, then opaque bytes.
 
-To the child, on a socket:      ITEM, SETUP, FORGET, SEGMENT and LISTENER (each with a descriptor), REPLY
+To the child, on a socket:      ITEM, SETUP, FORGET, SEGMENT and LISTENER (each with a descriptor), DROP, REPLY
 To the parent, on a pipe:       READY, OUTCOME, LOG, REQUEST, ALLOCATE, HOLDING
 
 Both ends are the same release of Penstock, started one from the other, so there is no version here; nothing
@@ -31,6 +31,7 @@ class Frame(IntEnum):
     FORGET = 3  # holder
     SEGMENT = 4  # segment; a descriptor comes along
     LISTENER = 5  # a descriptor comes along
+    DROP = 7  # segment: it is gone
     REPLY = 6  # status, body: the answer to REQUEST and ALLOCATE
 
     READY = 16

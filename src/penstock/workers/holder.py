@@ -60,7 +60,7 @@ class SlotState(NamedTuple):
 
 
 class Holder:
-    """A customer's handle on a pool; all methods may be called on any thread and return at once."""
+    """A customer's handle on a pool; works on any thread. Only `drain` and `close` wait."""
 
     def __init__(
         self,

@@ -120,6 +120,10 @@ class Line:
             os.close(self.tokens_w)
             self.tokens_w = -1
 
+    def has(self, holder: int, ident: int) -> bool:
+        """Whether an item was sent and has no outcome yet."""
+        return any(item.holder == holder and item.ident == ident for item in self.items.values())
+
     # To the child
 
     def send(self, data: bytes, fds: Sequence[int] = ()) -> None:

@@ -30,6 +30,13 @@ class Loans:
                 line.segments.add(block.segment)
                 line.send(frame(Frame.SEGMENT, block.segment), (self._arena.descriptor(block.segment),))
 
+    def drop_dead(self, line: Line) -> None:
+        """Let a child close the descriptors of segments that are gone; it has only so many."""
+        dead = line.segments - self._arena.segments()
+        if dead:
+            line.segments -= dead
+            line.send(b"".join(frame(Frame.DROP, segment) for segment in sorted(dead)))
+
     def give_back(self, line: Line, blocks: Iterable[Block]) -> None:
         """Take note that what blocks were lent for has ended."""
         for block in blocks:

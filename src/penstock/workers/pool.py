@@ -213,6 +213,7 @@ class WorkerPool:
     def _give(self, line: Line, holder: Holder, begun: Sequence[tuple[Item, Begun]]) -> None:
         if holder.number not in line.holders:
             line.holders.add(holder.number)
+            self._loans.drop_dead(line)
             self._loans.lend(line, holder.setup_blocks)
             line.send(holder.setup)
         for _, one in begun:
@@ -469,29 +470,28 @@ class WorkerPool:
         self._book.submit(number, items, front=front)
 
     def end_item(self, holder: Holder, ident: int, cause: str) -> None:
-        """Forget an item that waits, end the process of one that runs."""
-        waiting = self._book.withdraw(holder.number)
-        self._book.submit(holder.number, [item for item in waiting if item.ident != ident])
-        for line in list(self._lines.values()):
-            runs = [
-                item for item in line.items.values() if item.holder == holder.number and item.ident == ident
-            ]
-            if not runs:
-                continue
-            self._recall(line)
-            if any(item is runs[0] for item in line.items.values()):
+        """Forget an item that waits, end the process of one that runs, or of the object that it is for."""
+        lines = [line for line in self._lines.values() if line.has(holder.number, ident)]
+        for line in lines:
+            if line.slot not in self._dedicated:
+                self._recall(line)  # if it has not begun, it waits from now on
+        if holder.number in self._holders:
+            waiting = self._book.withdraw(holder.number)
+            self._book.submit(holder.number, [item for item in waiting if item.ident != ident])
+        for line in lines:
+            if line.has(holder.number, ident):
                 self._kill(line, cause)
-            else:  # it had not begun, and is waiting now
-                self.end_item(holder, ident, cause)
 
     def end_items(self, holder: Holder, cause: str) -> None:
         """Forget all items of a holder that wait, end the processes of those that run."""
         for line in list(self._lines.values()):
             if any(item.holder == holder.number for item in line.items.values()):
-                self._recall(line) if line.slot not in self._dedicated else None
+                if line.slot not in self._dedicated:
+                    self._recall(line)
                 if line.items:
                     self._kill(line, cause)
-        self._book.withdraw(holder.number)
+        if holder.number in self._holders:
+            self._book.withdraw(holder.number)
 
     def end_holder(self, holder: Holder, cause: str) -> None:
         """End everything of a holder; `closed` is set when nothing of it runs any more."""

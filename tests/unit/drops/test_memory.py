@@ -514,14 +514,14 @@ def test_a_private_buffer_is_the_callers_own(storing: StoringSite):
     assert drop.read() == b"abc"
 
 
-def test_when_pieces_were_joined_there_is_no_private_buffer_to_write_to(storing: StoringSite):
+def test_what_was_read_before_can_still_be_looked_at_in_private(storing: StoringSite):
     storing.content = bytearray(b"abc")
     drop = storing.add(MemoryDrop, "d")
     storing.fill(drop)
     assert drop.read() == b"abc"
     looks = storing.looks
-    assert drop.private_buffer().readonly
-    assert storing.looks == looks
+    assert not drop.private_buffer().readonly
+    assert storing.looks == looks + 1
 
 
 def test_what_is_written_behind_stored_content_is_content_too(storing: StoringSite):
@@ -562,3 +562,17 @@ def test_a_subclass_that_reads_in_its_own_way_is_asked(storing: StoringSite):
     drop = storing.add(Upper, "d")
     storing.fill(drop)
     assert bytes(drop.buffer()) == bytes(drop.private_buffer()) == b"ABC"
+
+
+def test_reading_leaves_what_is_kept_elsewhere_there(tmp_path: Path) -> None:
+    class Elsewhere(SoloSite):
+        def stored(self, index: int) -> memoryview | None:
+            return memoryview(bytearray(b"far away"))
+
+    site = Elsewhere(tmp_path)
+    drop = site.add(MemoryDrop, "d")
+    drop.complete()
+    before = drop.parts()
+    assert drop.read() == b"far away"
+    assert drop.buffer().readonly
+    assert drop.parts()[0] is before[0]

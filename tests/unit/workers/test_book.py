@@ -77,7 +77,7 @@ def test_a_process_that_could_not_start_is_started_again_while_there_is_work() -
     book.open(1)
     book.submit(1, make_items(1))
     book.plan(0.0)
-    book.start_failed(0)
+    book.died(0, [], 0.0)
     assert book.plan(0.0) == [Start(0)]
     assert book.slots_view() == [SlotRow(0, SlotPhase.STARTING, None, 0, 1)]
 

@@ -142,7 +142,6 @@ def test_events_that_cannot_be_are_told() -> None:
         lambda: book.recalled(0, [stranger], 0.0),
         lambda: book.finished(9, sent[0], 0.0, 0.0),
         lambda: book.slot_ready(0, 0.0),
-        lambda: book.start_failed(0),
         lambda: book.release(0),
         lambda: book.submit(2, []),
         lambda: book.open(1),
