@@ -209,6 +209,9 @@ class _Nursery:
                 self._sentenced[pid] = now + self._grace_s
                 kill_group(pid, signal.SIGTERM)
             elif now >= self._sentenced[pid]:
+                self._sentenced[pid] = (
+                    now + self._grace_s
+                )  # the system may hold it for long: no spinning meanwhile
                 kill_group(pid, signal.SIGKILL)
 
     def _tell(self, report: Report, slot: int, pid: int, status: int) -> None:
