@@ -15,6 +15,7 @@ import pytest
 
 from penstock.runtime.result import finish
 from tests.conftest import PROVE
+from tests.processes import children
 
 from .making import (
     HANG_S,
@@ -145,16 +146,6 @@ def descriptors() -> list[str]:
         except FileNotFoundError:  # the one that listed
             continue
     return sorted(found)
-
-
-def children() -> list[int]:
-    found = []
-    for task in Path("/proc/self/task").iterdir():
-        try:
-            found += [int(pid) for pid in (task / "children").read_text().split()]
-        except FileNotFoundError:
-            continue
-    return found
 
 
 def settled(look: Callable[[], int], before: int) -> int:

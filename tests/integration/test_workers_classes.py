@@ -16,9 +16,10 @@ import pytest
 import penstock
 from penstock.errors import GraphInvalid
 from penstock.runtime.result import finish
+from tests.processes import children
 
 from .making import COMPLETED, HANG_S, Graph, app, codes, data, end, new_session, null, run, shell
-from .test_nothing_left import children, descriptors
+from .test_nothing_left import descriptors
 from .test_workers_limits import APPS
 
 DATA = "tests.integration.worker_data"

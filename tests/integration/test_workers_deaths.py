@@ -20,9 +20,10 @@ from penstock.errors import PoolBroken
 from penstock.runtime.result import finish
 from penstock.runtime.session import Session
 from tests.conftest import PROVE
+from tests.processes import children
 
 from .making import COMPLETED, HANG_S, Graph, app, codes, data, null
-from .test_nothing_left import children, descriptors
+from .test_nothing_left import descriptors
 from .test_slots import wait_gone
 from .test_workers_limits import APPS, ENDLESS, started, wait_for
 
@@ -41,12 +42,7 @@ def nothing_left() -> Iterator[None]:
 
 
 def descendants(pid: int) -> list[int]:
-    found: list[int] = []
-    try:
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            found += [int(child) for child in (task / "children").read_text().split()]
-    except (FileNotFoundError, ProcessLookupError):
-        return []
+    found = children(pid)
     return found + [below for child in found for below in descendants(child)]
 
 

@@ -13,9 +13,9 @@ import pytest
 import penstock
 from penstock.runtime.result import finish
 from tests.conftest import PROVE, SHARED_GRAPHS
+from tests.processes import children
 
 from .making import COMPLETED, HANG_S, Graph, app, codes, data, in_threads, null, run
-from .test_nothing_left import children
 from .test_real_graphs import NAMES
 from .test_workers_limits import APPS, started, wait_for
 

@@ -12,6 +12,7 @@ import pytest
 from penstock.runtime.result import finish
 from penstock.runtime.session import Session
 from tests.conftest import PROVE
+from tests.processes import children
 
 from .making import (
     CANCELLED,
@@ -29,7 +30,6 @@ from .making import (
     null,
     run,
 )
-from .test_nothing_left import children
 from .test_slots import wait_gone
 
 APPS = "tests.integration.worker_apps"

@@ -109,7 +109,7 @@ class MemoryDrop(DataDrop):
         if self._reads_in_its_own_way:
             return super().buffer()
         self._check_complete()
-        return memoryview(self._joined()).toreadonly()
+        return memoryview(self._whole()).toreadonly()
 
     def private_buffer(self) -> memoryview:
         """Return a view of shared memory that is copied page by page where the caller writes; else `buffer`."""
@@ -130,7 +130,11 @@ class MemoryDrop(DataDrop):
             self._pieces = [content]
             self._written_bytes = content.nbytes
 
-    def _joined(self) -> bytes | memoryview:
+    def _joined(self) -> bytes:
+        """Return the content as bytes of their own; what is kept elsewhere is not kept twice."""
+        return bytes(self._whole())  # no copy of what is bytes already
+
+    def _whole(self) -> bytes | memoryview:
         """Return the content in one piece; what is kept elsewhere stays there, whoever reads it."""
         with self._lock:
             if self._gone:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from penstock.testing.solo import SoloSite
+from tests.processes import children
 
 
 @pytest.fixture
@@ -18,11 +19,6 @@ def site(tmp_path: Path) -> SoloSite:
 
 def open_descriptors() -> set[str]:
     return {name for name in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{name}")}
-
-
-def children() -> set[str]:
-    tasks = Path("/proc/self/task").iterdir()
-    return {pid for task in tasks for pid in (task / "children").read_text().split()}
 
 
 @pytest.fixture
