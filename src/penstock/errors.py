@@ -5,6 +5,15 @@
     +-- GraphInvalid              a graph with problems, all of them at once
     +-- SessionIdInvalid          an id outside the allowed alphabet
     +-- SessionNotFound           nothing is known under that id or folder
+    +-- SessionExists             the id is taken
+    +-- WrongState                an operation that the session's state does not allow
+    +-- DropUnknown               drops that a session does not have
+    +-- NodeUnknown               a node or island that is not below this manager
+    +-- NodeDown                  a sub-manager that does not answer
+    +-- SubManagersFailed         an operation that some sub-managers refused or missed, each with its error
+    +-- Unauthorized              no token, or a wrong one
+    +-- WireError                 a message between processes that cannot be read, sent or answered
+    +-- StartRefused              an address, key or token setting that would be unsafe
     +-- DirectoryInUse            a session folder that is not absent or empty
     +-- IllegalTransition         an event that the state table does not list
     +-- ArenaFull                 no room for a block in memory or on disk
@@ -33,7 +42,7 @@
 Messages are built here from the fields, say where and what to do, and hold no secrets.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Protocol
 
 __all__ = [
@@ -48,10 +57,13 @@ __all__ = [
     "DropError",
     "DropNotReadable",
     "DropNotWritable",
+    "DropUnknown",
     "EncodingFailed",
     "ExtraMissing",
     "GraphInvalid",
     "IllegalTransition",
+    "NodeDown",
+    "NodeUnknown",
     "ParameterInvalid",
     "PathInvalid",
     "PayloadInvalid",
@@ -59,12 +71,18 @@ __all__ = [
     "PoolBroken",
     "PortMissing",
     "SerializationError",
+    "SessionExists",
     "SessionIdInvalid",
     "SessionNotFound",
+    "StartRefused",
     "StorageFailed",
     "StreamFailed",
+    "SubManagersFailed",
     "TimeLimitExceeded",
+    "Unauthorized",
+    "WireError",
     "WorkerDied",
+    "WrongState",
 ]
 
 
@@ -123,6 +141,128 @@ class SessionNotFound(PenstockError):
     def __init__(self, name: str, remedy: str) -> None:
         self.name = name
         super().__init__(f"no session {name!r}: {remedy}")
+
+
+class SessionExists(PenstockError):
+    """A session id that is taken."""
+
+    code = "session-exists"
+    status = 409
+
+    def __init__(self, session_id: str) -> None:
+        self.session_id = session_id
+        super().__init__(f"session {session_id!r} exists: choose another id, or delete that session first")
+
+
+class WrongState(PenstockError):
+    """An operation that the present state of a session does not allow.
+
+    Attributes:
+        state: the name of the state that the session is in.
+        allowed: the names of the states in which it could be done.
+    """
+
+    code = "wrong-state"
+    status = 409
+
+    def __init__(self, session_id: str, operation: str, state: str, allowed: Sequence[str]) -> None:
+        self.session_id = session_id
+        self.operation = operation
+        self.state = state
+        self.allowed = tuple(allowed)
+        super().__init__(
+            f"session {session_id!r} is {state}: {operation} needs it to be {' or '.join(self.allowed)}"
+        )
+
+
+class DropUnknown(PenstockError):
+    """Drops that a session does not have."""
+
+    code = "drop-unknown"
+    status = 404
+
+    def __init__(self, session_id: str, uids: Sequence[str]) -> None:
+        self.session_id = session_id
+        self.uids = tuple(uids)
+        named = ", ".join(repr(uid) for uid in self.uids[:5])
+        more = f" and {len(self.uids) - 5} more" if len(self.uids) > 5 else ""
+        super().__init__(f"session {session_id!r} has no drop {named}{more}: use the uids of its graph")
+
+
+class NodeUnknown(PenstockError):
+    """A node or island that is not below this manager."""
+
+    code = "node-unknown"
+    status = 404
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        self.name = name
+        self.known = tuple(known)
+        listed = ", ".join(self.known[:10]) or "none"
+        super().__init__(f"{name!r} is not below this manager: it has {listed}")
+
+
+class NodeDown(PenstockError):
+    """A sub-manager that does not answer; what it was asked may or may not have happened."""
+
+    code = "node-down"
+    status = 503
+
+    def __init__(self, address: str, reason: str) -> None:
+        self.address = address
+        self.reason = reason
+        super().__init__(f"{address}: {reason}; the same request can be made again")
+
+
+class SubManagersFailed(PenstockError):
+    """An operation that some sub-managers refused or did not get.
+
+    Attributes:
+        errors: each sub-manager's address with its own error.
+    """
+
+    code = "sub-managers-failed"
+    status = 503
+
+    def __init__(self, operation: str, errors: Mapping[str, PenstockError]) -> None:
+        self.operation = operation
+        self.errors = dict(errors)
+        told = "; ".join(f"{address}: {error}" for address, error in list(self.errors.items())[:5])
+        super().__init__(f"{operation} failed on {len(self.errors)} manager(s): {told}")
+
+
+class Unauthorized(PenstockError):
+    """A request without a token, or with a wrong one."""
+
+    code = "unauthorized"
+    status = 401
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"{reason}: send the manager's token as 'Authorization: Bearer TOKEN'")
+
+
+class WireError(PenstockError):
+    """A message between processes that cannot be read, sent, or answered."""
+
+    code = "wire-error"
+    status = 502
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+class StartRefused(PenstockError):
+    """Settings under which a process would be open to strangers, or cannot work; it does not start."""
+
+    code = "start-refused"
+    status = 500
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        self.reason = reason
+        self.remedy = remedy
+        super().__init__(f"{reason}: {remedy}")
 
 
 class DirectoryInUse(PenstockError):
