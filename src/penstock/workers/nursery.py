@@ -116,20 +116,22 @@ class _Nursery:
         """Kill everything that is left, also what appears while it is done."""
         for pid in self._slots:
             kill_group(pid, signal.SIGKILL)
-        while left := [pid for pid in children() if self._reap_one(pid)]:
-            for pid in left:
+        while self._reap_dead():
+            for pid in children():
                 kill_group(pid, signal.SIGKILL)
             select.select([self._wake], [], [], _LOOK_S)
             with suppress(BlockingIOError):
                 os.read(self._wake, 4096)
 
     @staticmethod
-    def _reap_one(pid: int) -> bool:
-        """Reap a child if it is dead; whether it is still there."""
+    def _reap_dead() -> bool:
+        """Reap all children that are dead; whether any other is left."""
         try:
-            return os.waitpid(pid, os.WNOHANG)[0] == 0
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
         except ChildProcessError:
             return False
+        return True
 
     def _pause_ms(self) -> float | None:
         if not self._sentenced:
@@ -209,9 +211,7 @@ class _Nursery:
                 self._sentenced[pid] = now + self._grace_s
                 kill_group(pid, signal.SIGTERM)
             elif now >= self._sentenced[pid]:
-                self._sentenced[pid] = (
-                    now + self._grace_s
-                )  # the system may hold it for long: no spinning meanwhile
+                self._sentenced[pid] = now + self._grace_s  # the system may hold it: no spinning meanwhile
                 kill_group(pid, signal.SIGKILL)
 
     def _tell(self, report: Report, slot: int, pid: int, status: int) -> None:

@@ -17,6 +17,7 @@ __all__ = ["adopt_orphans", "children", "die_with_parent", "kill_group", "memory
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _VMSTAT = Path("/proc/vmstat")
+_LOOKS = 8
 _TASKS = Path("/proc/self/task")
 
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -42,6 +43,15 @@ def adopt_orphans() -> None:
 
 def children() -> list[int]:
     """Return the living and the unreaped children of this process; none where the system does not list them."""
+    found = _listed()
+    for _ in range(_LOOKS):  # the system passes one over where another ends while it lists them
+        before, found = found, _listed()
+        if found == before:
+            break
+    return found
+
+
+def _listed() -> list[int]:
     found: list[int] = []
     with suppress(OSError):
         for task in _TASKS.iterdir():
