@@ -808,7 +808,7 @@ def test_a_slot_given_up_between_two_items_gives_the_second_one_back(monkeypatch
                     given_up.append(slot.current)
                     assert runner._give_up(slot.current)
                     runner.spread()
-                    assert not runner._is_quiet()
+                    assert not runner.is_quiet()
             return item
 
     graph = [null("a"), *(app(f"c{i}", Count, ["a"], time_limit_s=1000) for i in range(200))]

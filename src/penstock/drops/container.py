@@ -18,6 +18,8 @@ class ContainerDrop(DataDrop):
 
     holds_bytes: ClassVar[bool] = False
 
+    moves: ClassVar[bool] = False
+
     @property
     def children(self) -> tuple[DataDrop, ...]:
         """The members, in the order of the graph."""

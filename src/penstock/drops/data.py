@@ -7,7 +7,7 @@ A subclass gives four things: `_append` (keep some bytes), `_reader` (a binary f
 
 import threading
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import IO, Any, BinaryIO, ClassVar
 
 from penstock.drops.base import Drop, Side, Site
@@ -59,6 +59,9 @@ class DataDrop(Drop):
 
     holds_bytes: ClassVar[bool] = True
     """Whether a complete drop of this class has content that can be read as bytes."""
+
+    moves: ClassVar[bool] = True
+    """Whether content written on one node must be brought to where it is read or lives; see `receive`."""
 
     ends_session: ClassVar[bool] = False
     """Whether the session is over when a drop of this class completes."""
@@ -161,6 +164,18 @@ class DataDrop(Drop):
     def write_parts(self, parts: Sequence[Buffer]) -> int:
         """Add several buffers as one piece, as `write` does, and return the number of bytes."""
         return self.write(b"".join(parts))
+
+    def receive(self, pieces: Iterable[Buffer]) -> None:
+        """Add what was written to this drop on another node; no streaming consumer is told.
+
+        Raises:
+            DropNotWritable: data of this class holds no bytes.
+        """
+        with self._lock:
+            for piece in pieces:
+                view = memoryview(piece)
+                self._append(view)
+                self._written_bytes += view.nbytes
 
     def complete(self) -> None:
         """Say that all data is there, before the producers have ended."""

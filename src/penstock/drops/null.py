@@ -14,6 +14,8 @@ class NullDrop(DataDrop):
 
     holds_bytes: ClassVar[bool] = False
 
+    moves: ClassVar[bool] = False
+
     def _append(self, data: memoryview) -> None:
         del data
 

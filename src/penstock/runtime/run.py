@@ -47,6 +47,8 @@ class Runner:
     Attributes:
         elsewhere: who runs items in other processes; None where all run here. Set before anything runs.
         expiry: the data that expires after use, None for none; likewise.
+        hear: told which drops have ended, each time some have; with the lock held. None where nobody wants to know.
+        rest: told when nothing runs, waits on a timer or is queued any more; likewise.
     """
 
     def __init__(self, flow: Flow, work: Work, class_of: Sequence[int], settings: Settings) -> None:
@@ -54,6 +56,8 @@ class Runner:
         self.abandoned: list[threading.Thread] = []
         self.elsewhere: Away | None = None
         self.expiry: Expiry | None = None
+        self.hear: Callable[[Sequence[int]], None] | None = None
+        self.rest: Callable[[], None] | None = None
         self._stopping: list[threading.Thread] = []
         self._flow = flow
         self._work = work
@@ -83,8 +87,14 @@ class Runner:
         self._collect()
         if self._queue:
             self._call_for_help()
-        elif self._flow.over or self._is_quiet():
+        else:
+            self._tell_rest()
+
+    def _tell_rest(self) -> None:
+        if self._flow.over or self.is_quiet():
             self._changed.notify_all()
+            if self.rest is not None:
+                self.rest()
 
     def wait(self, over: Callable[[], bool], timeout_s: float | None) -> bool:
         """Return True when nothing runs, waits or is queued, or when `over()`; False when the time is up.
@@ -95,7 +105,7 @@ class Runner:
         limit_s = None if timeout_s is None else min(timeout_s, threading.TIMEOUT_MAX)
         with self.lock:
             ended = self._changed.wait_for(
-                lambda: over() or self._is_quiet() or self._broken is not None, limit_s
+                lambda: over() or self.is_quiet() or self._broken is not None, limit_s
             )
         if self._broken is not None:
             raise self._broken
@@ -187,8 +197,7 @@ class Runner:
                 while not (more := self._take(slot)) and not (self._closing or slot.abandoned):
                     slot.busy = False
                     self._idle += 1
-                    if self._flow.over or self._is_quiet():
-                        self._changed.notify_all()
+                    self._tell_rest()
                     self._work_ready.wait()
                     self._idle -= 1
                 if not more:
@@ -291,7 +300,9 @@ class Runner:
             self._wake_keeper()
         if self.expiry:
             self._expire(flow.changes)
-        flow.changes.clear()  # on one node nobody listens to single changes; states are in the table
+        if self.hear is not None and flow.changes:
+            self.hear(flow.changes)
+        flow.changes.clear()
 
     def _expire(self, changes: Sequence[int]) -> None:
         """Let data go that is complete and whose last consumer has ended."""
@@ -348,7 +359,8 @@ class Runner:
             slot.thread = None
             raise
 
-    def _is_quiet(self) -> bool:
+    def is_quiet(self) -> bool:
+        """Whether nothing runs, waits on a timer or is queued. The caller holds the lock."""
         return not (self._queue or self._timers or self._out or (self.elsewhere and self.elsewhere.out))
 
     # The keeper: timers, time limits, and slots that do not move

@@ -30,6 +30,7 @@ from penstock.runtime.build import Prepared
 from penstock.runtime.capture import capturing, listen
 from penstock.runtime.failures import Failure, Failures, InputState, failure_of, in_a_line
 from penstock.runtime.folder import Folder, encodable
+from penstock.runtime.ghosts import NO_GHOSTS, Ghosts
 from penstock.runtime.hearing import PieceEar, SlotEar
 from penstock.runtime.isolation import Placement
 from penstock.runtime.lifetimes import expiring
@@ -55,6 +56,10 @@ class Session:
     Args:
         folder: the session's own folder; made by `deploy`.
         workers: a pool, and which drops run there; without it all run on threads.
+        ghosts: which drops live on other nodes.
+
+    Attributes:
+        fetch: brings the content of data that was written on other nodes; set where there is such data.
     """
 
     def __init__(
@@ -64,6 +69,7 @@ class Session:
         folder: Folder,
         settings: Settings,
         workers: tuple[WorkerPool, Placement] | None = None,
+        ghosts: Ghosts = NO_GHOSTS,
     ) -> None:
         self.session_id: str = session_id
         self.directory: Path = folder.directory
@@ -73,6 +79,8 @@ class Session:
         self.folder = folder
         self.failures = Failures(folder, settings)
         self.seconds = 0.0
+        self.fetch: Callable[[int], None] | None = None
+        self._fetched = ghosts.fetched
         self._settings = settings
         self._graph = prepared.graph
         self._rules = prepared.rules
@@ -89,7 +97,13 @@ class Session:
         ]
         for i in {*prepared.rules.tries, *prepared.rules.time_limit_s}:
             self._makers[prepared.class_of[i]] = None
-        self.flow = Flow(prepared.wiring, prepared.rules, settling=prepared.settling, ends=prepared.ends)
+        self.flow = Flow(
+            prepared.wiring,
+            prepared.rules,
+            settling=prepared.settling,
+            ends=prepared.ends,
+            remote=ghosts.homes,
+        )
         self._runner = Runner(self.flow, self, prepared.class_of, settings)
         self._outside: Outside | None = None
         if workers is not None:
@@ -148,14 +162,24 @@ class Session:
         return True
 
     def _end(self) -> None:
-        self.seconds = time.perf_counter() - self._started_s
         stalled = [] if self.flow.leaves_have_ended() else list(self.flow.waiting())
         if stalled:
             self.failures.stalled([self.uid(i) for i in stalled])
         elif not self.flow.closed:
             self.flow.conclude()
-        bad = bool(stalled) or self.flow.has_failed()
-        self.state = advance(self.state, SessionEvent.ENDED_WITH_ERRORS if bad else SessionEvent.ENDED_WELL)
+        self._advance_to_end(failed=bool(stalled) or self.flow.has_failed())
+
+    def conclude(self, *, failed: bool) -> None:
+        """End the session, of which nothing on any node can go on. The caller holds the lock."""
+        if not self.flow.closed:
+            self.flow.conclude()
+        self._advance_to_end(failed=failed)
+
+    def _advance_to_end(self, *, failed: bool) -> None:
+        self.seconds = time.perf_counter() - self._started_s
+        event = SessionEvent.ENDED_WITH_ERRORS if failed else SessionEvent.ENDED_WELL
+        self.state = advance(self.state, event)
+        self._runner.spread()
 
     def cancel(self) -> None:
         """End everything that has not ended; commands are killed, Python code is left to itself."""
@@ -166,6 +190,7 @@ class Session:
             self.seconds = time.perf_counter() - self._started_s
             self.flow.cancel()
             running = self._runner.stop()
+            self._runner.spread()
             if self._outside is not None:
                 self._outside.cancel()
         streaming = [drop for drop in self._objects.all() if isinstance(drop, AppDrop)]
@@ -267,6 +292,8 @@ class Session:
         if make is not None:  # the common path: nothing special about this class or any drop of it
             make(self, index).run()
         elif not self.flow.is_app(index):
+            if index in self._fetched and self.fetch is not None:
+                self.fetch(index)
             self._data(index).settle()
             outcome = SETTLED
         else:
