@@ -33,6 +33,8 @@ class Settings:
         retry_s: pause before the second try of an app; doubled for each further one; seconds.
         retry_most_s: the longest pause between two tries; seconds.
         grace_s: how long a worker process that shall end may take before it is killed; seconds.
+        captures: whether what apps on threads print and log goes to their drops' logs, for which the streams of the
+            process are routed while a session runs; a manager leaves them alone.
         shared_bytes: budget of the memory that workers share; beyond it data goes to the session's folder.
     """
 
@@ -48,6 +50,7 @@ class Settings:
     retry_s: float = 0.1
     retry_most_s: float = 30.0
     grace_s: float = 2.0
+    captures: bool = True
     shared_bytes: int = field(default_factory=_half_of_memory)
 
 

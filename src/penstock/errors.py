@@ -3,6 +3,7 @@
 
     PenstockError                 everything below; `code` is stable, `status` is the HTTP status
     +-- GraphInvalid              a graph with problems, all of them at once
+    |   +-- GraphConflict         drops that the session has already
     +-- SessionIdInvalid          an id outside the allowed alphabet
     +-- SessionNotFound           nothing is known under that id or folder
     +-- SessionExists             the id is taken
@@ -60,6 +61,7 @@ __all__ = [
     "DropUnknown",
     "EncodingFailed",
     "ExtraMissing",
+    "GraphConflict",
     "GraphInvalid",
     "IllegalTransition",
     "NodeDown",
@@ -116,6 +118,13 @@ class GraphInvalid(PenstockError):
         first = str(errors[0]) if errors else "no error is listed"
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         super().__init__(f"{first}{more}")
+
+
+class GraphConflict(GraphInvalid):
+    """Drops whose names the session has already, from a part that was added before."""
+
+    code = "graph-conflict"
+    status = 409
 
 
 class SessionIdInvalid(PenstockError):

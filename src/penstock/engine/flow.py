@@ -3,13 +3,17 @@
 
 Rule 1: all changes of a drop's state live in this file. The rare rules are decided in `rules.py`, applied here.
 Rule 2: pure. Events are method calls with an index; what is to be done is left behind in `ready` (apps to run,
-        data to settle), `stopped` (streaming apps that began and must not go on) and `changes` (drops whose
-        state changed). No lock: the caller holds one.
+        data to settle), `stopped` (streaming apps that began and must not go on), `asked` (see rule 5) and
+        `changes` (drops whose state changed). No lock: the caller holds one.
 Rule 3: states only move forward. Late and repeated events are listed in `TRANSITIONS` as staying where they
         are; what the table lacks raises `IllegalTransition`.
 Rule 4: the common path (an app finished, its outputs complete, their consumers become ready) is `apps_finished`
         and touches nothing but a few flat lists. A drop with anything unusual about it has a non-zero byte in
         `_special` and takes the road through `_work_off`.
+Rule 5: a ghost is a row for a neighbour that lives on another node. Its home alone decides about it: no local
+        rule ends it, `remote_ended` does, and from then on it counts like any row. Ghost apps never come out in
+        `ready`, ghost data only to be settled (its content fetched). What local apps ask of ghost data (to be
+        skipped, completed early, failed) is left in `asked`. `changes` and all questions are about home rows.
 
 An index is a drop's place in its graph. A data drop that takes work to complete (a file to close, content to
 make) is put in `ready` when its producers have ended; the caller does the work and reports `data_completed`.
@@ -19,59 +23,22 @@ from collections.abc import Iterable, Iterator
 
 from penstock.engine.rules import Verdict, judge_app, judge_data
 from penstock.engine.states import AppState, DropState
+from penstock.engine.transitions import TRANSITIONS
 from penstock.errors import IllegalTransition
 from penstock.graph.links import APP, Wiring
 from penstock.graph.rules import Rules
 
-__all__ = ["TRANSITIONS", "Flow"]
+__all__ = ["Flow"]
 
 _INITIALIZED, _WRITING, _COMPLETED, _ERROR, _EXPIRED, _DELETED, _CANCELLED, _SKIPPED = map(int, DropState)
 _NOT_RUN, _RUNNING, _FINISHED, _APP_ERROR, _APP_CANCELLED, _APP_SKIPPED = map(int, AppState)
 
-TRANSITIONS: dict[str, dict[DropState, DropState]] = {
-    "data_writing": {
-        DropState.INITIALIZED: DropState.WRITING,
-        DropState.WRITING: DropState.WRITING,
-    },
-    "data_completed": {
-        DropState.INITIALIZED: DropState.COMPLETED,
-        DropState.WRITING: DropState.COMPLETED,
-        DropState.COMPLETED: DropState.COMPLETED,
-        DropState.EXPIRED: DropState.EXPIRED,
-        DropState.DELETED: DropState.DELETED,
-        DropState.CANCELLED: DropState.CANCELLED,
-        DropState.SKIPPED: DropState.SKIPPED,
-    },
-    "data_failed": {
-        DropState.INITIALIZED: DropState.ERROR,
-        DropState.WRITING: DropState.ERROR,
-        DropState.ERROR: DropState.ERROR,
-        DropState.CANCELLED: DropState.CANCELLED,
-        DropState.SKIPPED: DropState.SKIPPED,
-    },
-    "skip": {
-        DropState.INITIALIZED: DropState.SKIPPED,
-        DropState.WRITING: DropState.SKIPPED,
-        DropState.SKIPPED: DropState.SKIPPED,
-        DropState.CANCELLED: DropState.CANCELLED,
-    },
-    "expired": {
-        DropState.COMPLETED: DropState.EXPIRED,
-        DropState.EXPIRED: DropState.EXPIRED,
-        DropState.DELETED: DropState.DELETED,
-    },
-    "deleted": {
-        DropState.COMPLETED: DropState.DELETED,
-        DropState.EXPIRED: DropState.DELETED,
-        DropState.DELETED: DropState.DELETED,
-    },
-}
-"""What each event on a data drop does: {event: {state: next state}}."""
-
 # Bits of `_special`.
-_FAULTY, _SETTLES, _ENDS, _EXTERNAL, _EARLY, _STREAMS, _RESUMES = 1, 2, 4, 8, 16, 32, 64
+_FAULTY, _SETTLES, _ENDS, _EXTERNAL, _EARLY, _STREAMS, _RESUMES, _REMOTE = 1, 2, 4, 8, 16, 32, 64, 128
 
-_TRIGGERED = -1  # in `_awaited`: counting down from here never meets zero again
+_TRIGGERED = -1  # in `_awaited`: counting down from here never meets zero again; so do ghosts
+
+_APP_STATES = {_COMPLETED: _FINISHED, _ERROR: _APP_ERROR, _SKIPPED: _APP_SKIPPED}
 
 
 class Flow:
@@ -82,10 +49,17 @@ class Flow:
         rules: the rare rules of single drops.
         settling: data drops whose completion takes work.
         ends: data drops whose completion ends the session (EndDrop).
+        remote: the ghosts: drops whose home is another node.
     """
 
     def __init__(
-        self, wiring: Wiring, rules: Rules, *, settling: Iterable[int] = (), ends: Iterable[int] = ()
+        self,
+        wiring: Wiring,
+        rules: Rules,
+        *,
+        settling: Iterable[int] = (),
+        ends: Iterable[int] = (),
+        remote: Iterable[int] = (),
     ) -> None:
         size = len(wiring.kinds)
         self.state = bytearray(size)
@@ -93,6 +67,7 @@ class Flow:
         self.ready: list[int] = []
         self.changes: list[int] = []
         self.stopped: list[int] = []
+        self.asked: list[tuple[int, int]] = []
         self.closed = False
         self._ending = False
         self._settling = 0
@@ -107,9 +82,14 @@ class Flow:
         self._errors: dict[int, int] = {}
         self._skips: dict[int, int] = {}
         self._odd: list[tuple[int, int]] = []
-        for bit, indices in ((_SETTLES, settling), (_ENDS, ends), (_EXTERNAL, rules.external)):
+        self._remote = frozenset(remote)
+        self._leaves = [i for i, row in enumerate(wiring.after) if not row and i not in self._remote]
+        bits = ((_SETTLES, settling), (_ENDS, ends), (_EXTERNAL, rules.external), (_REMOTE, self._remote))
+        for bit, indices in bits:
             for i in indices:
                 self._special[i] |= bit
+        for i in self._remote:
+            self._awaited[i] = _TRIGGERED
 
     def __len__(self) -> int:
         return len(self.state)
@@ -119,7 +99,7 @@ class Flow:
     def trigger(self, indices: Iterable[int]) -> None:
         """Complete data and start apps that nobody else will: the roots of a graph."""
         for i in indices:
-            if self.closed or self.state[i] > _WRITING:
+            if self.closed or self.state[i] > _WRITING or self._special[i] & _REMOTE:
                 continue
             if self._kinds[i] != APP:
                 self._complete_or_settle(i)
@@ -217,21 +197,21 @@ class Flow:
 
     def data_completed(self, data: int) -> None:
         """Note that data is complete: it settled, or it was full before its producers had ended."""
-        if self._next("data_completed", data) != self.state[data]:
+        if self._is_news("data_completed", data, _COMPLETED):
             self._special[data] |= _EARLY
             self._end_data(data, _COMPLETED)
             self._work_off()
 
     def data_failed(self, data: int) -> None:
         """Note that data will never be complete."""
-        if self._next("data_failed", data) != self.state[data]:
+        if self._is_news("data_failed", data, _ERROR):
             self._special[data] |= _EARLY
             self._end_data(data, _ERROR)
             self._work_off()
 
     def skip(self, index: int) -> None:
         """Note that a drop will not happen; it and what only it feeds are skipped."""
-        if self._next("skip", index) == self.state[index]:
+        if not self._is_news("skip", index, _SKIPPED):
             return
         if self._kinds[index] == APP:
             if self.execution[index] == _RUNNING:
@@ -240,6 +220,65 @@ class Flow:
         else:
             self._note_skip(index)
         self._work_off()
+
+    # Events: what another node tells
+
+    def remote_ended(self, indices: Iterable[int], state: int) -> None:
+        """Note how drops ended at their homes: COMPLETED (of apps: they finished), ERROR or SKIPPED.
+
+        Repeats change nothing. Home data among them is what an app elsewhere asks of its output, in the same
+        three words.
+        """
+        states, special, kinds = self.state, self._special, self._kinds
+        awaited, after, ready = self._awaited, self._after, self.ready.append
+        for i in indices:
+            if state != _COMPLETED or special[i] != _REMOTE or kinds[i] == APP:
+                self._told(i, state)
+            elif states[i] <= _WRITING:
+                states[i] = _COMPLETED
+                for consumer in after[i]:
+                    count = awaited[consumer] - 1
+                    awaited[consumer] = count
+                    if not count:
+                        if special[consumer]:
+                            self._decide(consumer)
+                        else:
+                            ready(consumer)
+        self._work_off()
+
+    def _told(self, index: int, state: int) -> None:
+        """Take one fact that is not data simply completed."""
+        if state not in _APP_STATES:
+            raise IllegalTransition(DropState(state).name, "remote_ended", f"drop {index}")
+        if not self._special[index] & _REMOTE:
+            self._take_request(index, state)
+        elif self.state[index] > _WRITING:
+            return
+        elif self._kinds[index] == APP:
+            self._end_app(index, state, _APP_STATES[state])
+        elif state == _COMPLETED:
+            self._complete_or_settle(index)
+        elif not self.execution[index]:
+            self._end_data(index, state)
+
+    def _take_request(self, data: int, state: int) -> None:
+        if self._kinds[data] == APP:
+            raise IllegalTransition("at home", "remote_ended", f"app {data}")
+        if self.state[data] > _WRITING:
+            return
+        if state == _SKIPPED:
+            self._note_skip(data)
+            return
+        self._special[data] |= _EARLY
+        if state == _COMPLETED:
+            self._complete_or_settle(data)
+        else:
+            self._end_data(data, _ERROR)
+
+    def skip_rest(self) -> None:
+        """Do what an EndDrop on another node does here: skip all that is open, but data that is settling."""
+        if not self.closed:
+            self._close(_SKIPPED, _APP_SKIPPED)
 
     def expired(self, data: int) -> None:
         """Note that complete data has outlived its time."""
@@ -257,7 +296,7 @@ class Flow:
         """Complete what nobody waits for, when all leaves have ended and nothing runs."""
         for i in self._open():
             self.state[i] = _COMPLETED
-            self.changes.append(i)
+            self._note_change(i)
         self.closed = True
         self.ready.clear()
 
@@ -269,20 +308,30 @@ class Flow:
         return self.closed and not self._settling
 
     def leaves_have_ended(self) -> bool:
-        """Whether every drop with nothing after it has ended."""
-        return self.closed or all(self.state[i] > _WRITING for i, row in enumerate(self._after) if not row)
+        """Whether every drop with nothing after it has ended; what has only ghosts after it is no leaf."""
+        leaves = self._leaves
+        while leaves and self.state[leaves[-1]] > _WRITING:  # what has ended need not be looked at again
+            leaves.pop()
+        return self.closed or not leaves
 
     def is_app(self, index: int) -> bool:
         """Whether a drop is an app."""
         return self._kinds[index] == APP
 
+    def is_remote(self, index: int) -> bool:
+        """Whether a drop is a ghost: its home is another node."""
+        return index in self._remote
+
     def has_failed(self) -> bool:
         """Whether any drop is in ERROR."""
-        return _ERROR in self.state
+        index = self.state.find(_ERROR)
+        while index in self._remote:
+            index = self.state.find(_ERROR, index + 1)
+        return index >= 0
 
     def waiting(self) -> Iterator[int]:
         """Yield the drops that have not ended."""
-        return self._open()
+        return (i for i in self._open() if i not in self._remote)
 
     # The road for everything unusual
 
@@ -296,7 +345,7 @@ class Flow:
             self._end_data(data, _COMPLETED)
 
     def _producers_ended(self, data: int) -> None:
-        if self.state[data] > _WRITING:
+        if self.state[data] > _WRITING or self.execution[data]:  # it has ended, or is settling already
             return
         verdict = judge_data(
             len(self._before[data]),
@@ -333,12 +382,12 @@ class Flow:
         if self._special[app] & _STREAMS and self.execution[app] == _RUNNING:
             self.stopped.append(app)
         self.state[app], self.execution[app] = state, execution
-        self.changes.append(app)
+        self._note_change(app)
         self._odd.append((app, state))
 
     def _end_data(self, data: int, state: int) -> None:
         self.state[data] = state
-        self.changes.append(data)
+        self._note_change(data)
         special = self._special[data]
         if self.execution[data]:
             self.execution[data] = _NOT_RUN
@@ -363,9 +412,11 @@ class Flow:
             self._close(_SKIPPED, _APP_SKIPPED)
 
     def _producer_ended(self, data: int, state: int) -> None:
+        if self._special[data] & _REMOTE:
+            return
         if state == _SKIPPED:
             self._note_skip(data)
-        else:  # ERROR: apps that end well do not come this way
+        elif state == _ERROR:  # home apps that end well do not come this way, ghosts do
             self._errors[data] = self._errors.get(data, 0) + 1
         self._special[data] |= _FAULTY
         self._awaited[data] -= 1
@@ -397,7 +448,7 @@ class Flow:
                 continue
             self.state[i] = state
             self.execution[i] = execution if is_app else _NOT_RUN
-            self.changes.append(i)
+            self._note_change(i)
         self.closed = True
         self.ready = [i for i in self.ready if self.state[i] <= _WRITING]
         self._settling = self._settling if state == _SKIPPED else 0
@@ -405,6 +456,21 @@ class Flow:
 
     def _open(self) -> Iterator[int]:
         return (i for i, state in enumerate(self.state) if state <= _WRITING)
+
+    def _note_change(self, index: int) -> None:
+        if not self._special[index] & _REMOTE:
+            self.changes.append(index)
+
+    def _is_news(self, event: str, index: int, state: int) -> bool:
+        """Whether an event ends a drop here; what is asked of a ghost goes to its home, unless its content came."""
+        if self._next(event, index) == self.state[index]:
+            return False
+        if not self._special[index] & _REMOTE or (self.execution[index] and state != _SKIPPED):
+            return True
+        if self._kinds[index] == APP:
+            raise IllegalTransition("elsewhere", event, f"app {index}")
+        self.asked.append((index, state))
+        return False
 
     def _next(self, event: str, index: int) -> int:
         state = DropState(self.state[index])

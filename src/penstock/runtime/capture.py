@@ -11,6 +11,7 @@ import io
 import logging
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, TextIO
@@ -28,6 +29,8 @@ _local = threading.local()
 _lock = threading.Lock()
 _sessions = 0
 _undo: list[tuple[str, Any, Any]] = []
+_retired: deque[Any] = deque(maxlen=16)
+"""Streams that were put back a while ago: the interpreter's `print` may still be using one without holding it."""
 
 
 def listen(listener: Listener | None) -> Listener | None:
@@ -69,6 +72,7 @@ def _remove() -> None:
     logging.getLogger().removeHandler(_handler)
     while _undo:
         name, before, ours = _undo.pop()
+        _retired.append(ours)
         if getattr(sys, name) is ours:  # somebody else may have put theirs there; it is not ours to take away
             setattr(sys, name, before)
 

@@ -2,12 +2,13 @@
 """The session's own folder: where files of drops live, and in `.penstock/` what is known of the run.
 
     session.json    the outcome: states of all drops, as `penstock run --json` prints it
-    log.jsonl       what drops printed and logged, a line {"drop", "stream", "text"} per piece
+    log.jsonl       what drops printed and logged, a line {"drop", "stream", "text", "time"} per piece
     errors.jsonl    a line per failure: drop, class, message, traceback, inputs
 
 Everything in `.penstock` can be read with a text editor; session.json is replaced in one step.
 """
 
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,8 @@ class LogLine(msgspec.Struct):
     drop: str
     stream: str
     text: str
+    time: float
+    """Seconds since 1970."""
 
 
 def encodable(text: str) -> str:
@@ -108,6 +111,14 @@ class Folder:
                     self.trouble = f"{self._inside / name} is not complete: {exc.strerror or exc}"
             self._closed = True
             self._files.clear()
+
+    def path(self, name: str) -> Path:
+        """Return the path of one of the files, whether it exists or not."""
+        return self._inside / name
+
+    def remove(self, *, keep_data: bool) -> None:
+        """Remove what is known of the session, and all else in its folder unless data is to stay."""
+        shutil.rmtree(self._inside if keep_data else self.directory, ignore_errors=True)
 
     def read_session(self) -> dict[str, Any]:
         """Return what is known of the session.

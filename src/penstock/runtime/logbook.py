@@ -2,11 +2,16 @@
 """What drops print and log, bounded per execution: the beginning and the end are kept, the middle is counted."""
 
 import threading
+import time
 from collections import deque
 
 from penstock.runtime.folder import Folder, LogLine, encodable
 
 __all__ = ["Logbook"]
+
+
+def _now() -> float:
+    return round(time.time(), 3)
 
 
 class _Page:
@@ -46,7 +51,7 @@ class Logbook:
             if rest:
                 self._keep_tail(page, stream, rest[-self._half :], len(rest))
         if head:
-            self._folder.append("log.jsonl", LogLine(uid, stream, head))
+            self._folder.append("log.jsonl", LogLine(uid, stream, head, _now()))
 
     def _keep_tail(self, page: _Page, stream: str, text: str, size: int) -> None:
         page.left_out += size - len(text)
@@ -65,10 +70,10 @@ class Logbook:
             return
         if page.left_out:
             self._folder.append(
-                "log.jsonl", LogLine(uid, "penstock", f"[{page.left_out} characters left out]\n")
+                "log.jsonl", LogLine(uid, "penstock", f"[{page.left_out} characters left out]\n", _now())
             )
         for stream, text in page.tail:
-            self._folder.append("log.jsonl", LogLine(uid, stream, text))
+            self._folder.append("log.jsonl", LogLine(uid, stream, text, _now()))
         self._folder.flush()
 
     def close(self) -> None:

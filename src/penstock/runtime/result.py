@@ -10,29 +10,29 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from penstock.config import Settings, child_environment
+from penstock.config import Settings
 from penstock.drops.data import DataDrop
 from penstock.engine.states import AppState, DropState, SessionState
 from penstock.errors import DropNotReadable
 from penstock.graph.links import APP
-from penstock.ids import SessionId, parse_session_id
-from penstock.runtime.build import GraphSource, Prepared, import_classes, prepare
+from penstock.ids import parse_session_id
+from penstock.runtime.build import GraphSource, Prepared, prepare
 from penstock.runtime.failures import Failure
 from penstock.runtime.folder import Folder, encodable
-from penstock.runtime.isolation import Isolation, Placement, place
-from penstock.runtime.lookup import look_up
+from penstock.runtime.isolation import Isolation
+from penstock.runtime.places import find_places
 from penstock.runtime.session import Session
 from penstock.wire.arena import Arena
 from penstock.workers.pool import PoolSettings, WorkerPool
 
-__all__ = ["RUNS", "RunResult", "deploy", "finish", "new_session", "run"]
+__all__ = ["PRELOAD", "RUNS", "RunResult", "deploy", "finish", "new_session", "run"]
 
 RUNS = Path("penstock-runs")
 """Where sessions put their folders unless told otherwise, under the current folder."""
 
 _CHUNK_BYTES = 1 << 20
 
-_PRELOAD = ("penstock.runtime.inside", "penstock.apps.python", "dill")
+PRELOAD = ("penstock.runtime.inside", "penstock.apps.python", "dill")
 """What all worker processes need, imported once for all of them; besides what the classes of a graph name."""
 
 
@@ -256,7 +256,7 @@ def new_session(
     folder = Folder(Path(directory).absolute() if directory is not None else (RUNS / name).absolute())
     pool = _new_pool(prepared, settings)
     try:
-        prepared, placement = _placed(prepared, pool, isolation, name)
+        prepared, placement = find_places(prepared, pool, isolation, name)
         crew = None if placement is None else (pool, placement)
         session = Session(name, prepared, folder, settings, crew)
     except BaseException:
@@ -268,27 +268,13 @@ def new_session(
     return session
 
 
-def _placed(
-    prepared: Prepared, pool: WorkerPool, isolation: Isolation | None, session_id: SessionId
-) -> tuple[Prepared, Placement | None]:
-    """Let a worker look up users' classes, decide where drops run, and import the classes that are needed here."""
-    own: dict[int, str] = {}
-    if prepared.foreign:
-        prepared, own = look_up(prepared, pool, dict(child_environment(session_id)))
-    placement = place(prepared, isolation, own)
-    away = bytes(len(prepared.class_of)) if placement is None else placement.away
-    foreign = set(prepared.foreign)
-    here = {n for n, is_away in zip(prepared.class_of, away, strict=True) if n in foreign and not is_away}
-    return (import_classes(prepared, here) if here else prepared), placement
-
-
 def _new_pool(prepared: Prepared, settings: Settings) -> WorkerPool:
     """Return a pool for one session; it starts nothing before there is work."""
     return WorkerPool(
         PoolSettings(
             slots=settings.workers,
             grace_s=settings.grace_s,
-            preload=(*_PRELOAD, *sorted({name for cls in prepared.classes for name in cls.libraries})),
+            preload=(*PRELOAD, *sorted({name for cls in prepared.classes for name in cls.libraries})),
         ),
         Arena(settings.shared_bytes),
     )

@@ -300,7 +300,7 @@ class Runner:
             self._wake_keeper()
         if self.expiry:
             self._expire(flow.changes)
-        if self.hear is not None and flow.changes:
+        if self.hear is not None and (flow.changes or flow.asked):
             self.hear(flow.changes)
         flow.changes.clear()
 

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -19,11 +19,13 @@ from penstock.config import Settings, child_environment
 from penstock.drops.app import AppDrop
 from penstock.drops.base import Drop, Linked, Side, Site
 from penstock.drops.data import Buffer, DataDrop
+from penstock.drops.directory import DirectoryDrop
+from penstock.drops.file import FileDrop
 from penstock.engine.expiry import Expiry
 from penstock.engine.flow import Flow
 from penstock.engine.session import SessionEvent, advance
 from penstock.engine.states import ENDED, AppState, DropState, SessionState
-from penstock.errors import DropNotWritable, TimeLimitExceeded
+from penstock.errors import DropNotWritable, PenstockError, TimeLimitExceeded
 from penstock.graph import analyse
 from penstock.ids import SessionId
 from penstock.runtime.build import Prepared
@@ -137,7 +139,8 @@ class Session:
         )
         self._owned.callback(self.folder.close)
         self._owned.callback(self._logbook.close)
-        self._owned.enter_context(capturing())
+        if self._settings.captures:
+            self._owned.enter_context(capturing())
         if self._outside is not None:
             self._outside.start(self.directory, self.environment)
         self.state = advance(self.state, SessionEvent.DEPLOYED)
@@ -160,6 +163,33 @@ class Session:
             if self.state is SessionState.RUNNING:
                 self._end()
         return True
+
+    @property
+    def lock(self) -> threading.Lock:
+        """Guards the flow. What says "the caller holds the lock" means this one; it is held for a few lines."""
+        return self._runner.lock
+
+    def watch(self, hear: Callable[[Sequence[int]], None], rest: Callable[[], None]) -> None:
+        """Let others know, with the lock held, which drops end and that nothing runs; set before anything runs."""
+        self._runner.hear, self._runner.rest = hear, rest
+
+    def spread(self) -> None:
+        """Let what the flow has made ready run. The caller holds the lock and has just told the flow something."""
+        self._runner.spread()
+
+    def is_quiet(self) -> bool:
+        """Whether nothing runs, waits on a timer or is queued. The caller holds the lock."""
+        return self._runner.is_quiet()
+
+    def remote_ended(self, indices: Sequence[int], state: int) -> None:
+        """Take note of how drops of other nodes have ended. The caller holds the lock."""
+        self.flow.remote_ended(indices, state)
+        self._runner.spread()
+
+    def skip_rest(self) -> None:
+        """Do what an EndDrop on another node does here. The caller holds the lock."""
+        self.flow.skip_rest()
+        self._runner.spread()
 
     def _end(self) -> None:
         stalled = [] if self.flow.leaves_have_ended() else list(self.flow.waiting())
@@ -221,6 +251,24 @@ class Session:
         if self._outside is not None:
             self._outside.contents.free_all()
         self._kept.close()
+
+    def age_s(self) -> float:
+        """How long the session has run, or ran until it ended; seconds."""
+        return self.seconds or (time.perf_counter() - self._started_s if self._started_s else 0.0)
+
+    def clear(self) -> None:
+        """Remove the session's folder but for the data that its graph wants kept (`persist`), after `close`."""
+        kept = False
+        for index, number in enumerate(self.prepared.class_of):
+            if not issubclass(self.prepared.classes[number], FileDrop | DirectoryDrop):
+                continue
+            drop = cast("FileDrop | DirectoryDrop", self._data(index))
+            if self.flow.state[index] == DropState.COMPLETED and drop.persist:
+                kept = True
+            elif drop.location.is_inside:
+                with suppress(PenstockError):  # what cannot be removed stays
+                    drop.delete()
+        self.folder.remove(keep_data=kept)
 
     def keep(self, close: Callable[[], None]) -> None:
         """Let something be closed when nobody reads the session's data any more."""

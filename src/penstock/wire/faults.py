@@ -72,9 +72,9 @@ def from_plain(plain: object, depth: int = 0) -> PenstockError:
 def _field(
     cls: type[PenstockError], name: str, item: Any, depth: int
 ) -> Any:  # Any: plain JSON in, field out
-    if cls is GraphInvalid and name == "problems":
+    if issubclass(cls, GraphInvalid) and name == "problems":
         return tuple(_problems(item))
-    if cls is SubManagersFailed and name == "errors":
+    if issubclass(cls, SubManagersFailed) and name == "errors":
         is_told = isinstance(item, dict) and depth < _DEEPEST
         return {str(key): from_plain(inner, depth + 1) for key, inner in item.items()} if is_told else {}
     return tuple(item) if isinstance(item, list) else item

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The drops of a session that is being built: parts are added until it is deployed, each wholly or not at all."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from penstock.engine.states import LinkKind
+from penstock.errors import DropUnknown, GraphConflict, GraphInvalid
+from penstock.graph.links import APP, DATA, kind_of
+from penstock.graph.load import read
+from penstock.graph.problems import Problem
+from penstock.graph.spec import DropSpec, Graph
+
+__all__ = ["Gathered"]
+
+_EMPTY = "PS104"
+
+_SIDES: dict[LinkKind, tuple[str, int]] = {
+    LinkKind.CONSUMER: ("consumers", DATA),
+    LinkKind.STREAMING_CONSUMER: ("streamingConsumers", DATA),
+    LinkKind.PRODUCER: ("producers", DATA),
+    LinkKind.INPUT: ("inputs", APP),
+    LinkKind.STREAMING_INPUT: ("streamingInputs", APP),
+    LinkKind.OUTPUT: ("outputs", APP),
+    LinkKind.CHILD: ("children", DATA),
+    LinkKind.PARENT: ("parent", DATA),
+}
+"""Where a link is written down at its right-hand drop, and which kind of drop that is."""
+
+
+class Gathered:
+    """What was added to one session so far. Not thread safe."""
+
+    def __init__(self) -> None:
+        self._parts: list[Graph] = []
+        self._names: set[str] = set()
+        self._added: dict[str, dict[str, list[str]]] = {}  # links by uid of the drop that they are written at
+        self._record: bytes | None = None
+
+    def __len__(self) -> int:
+        return sum(len(part) for part in self._parts)
+
+    def __contains__(self, uid: object) -> bool:
+        return uid in self._names
+
+    @property
+    def record(self) -> dict[str, Any] | None:  # Any: JSON as the translator wrote it
+        """The graph-wide reproducibility record, None where no part has one."""
+        return None if self._record is None else msgspec.json.decode(self._record, type=dict)
+
+    def add(self, text: bytes) -> int:
+        """Add a part and return how many drops it has.
+
+        Raises:
+            GraphInvalid: with everything that is wrong with it by itself.
+            GraphConflict: with every drop that is there already.
+        """
+        reading = read(text)
+        graph, problems = reading.graph, reading.problems
+        if graph is None and [problem.code for problem in problems] == [_EMPTY]:
+            return 0
+        if graph is None or any(problem.is_error for problem in problems):
+            raise GraphInvalid(problems)
+        names = graph.index.keys() | {spec.key for spec in graph.drops}
+        if self._names and (taken := self._names & names):
+            raise GraphConflict([_taken(uid) for uid in sorted(taken)])
+        self._parts.append(graph)
+        self._names |= names
+        if graph.record not in (None, b"{}"):
+            self._record = graph.record
+        return len(graph)
+
+    def link(self, session_id: str, left: str, kind: LinkKind, right: str) -> None:
+        """Add a link: `left` is a `kind` of `right`.
+
+        Raises:
+            DropUnknown: one of them is not there.
+            GraphInvalid: `right` is no drop that has such links.
+        """
+        if missing := [uid for uid in (left, right) if uid not in self._names]:
+            raise DropUnknown(session_id, missing)
+        key, wanted = _SIDES[kind]
+        found = kind_of(self._spec(right).category_type)
+        if (found == APP) != (wanted == APP):
+            word = "an app" if wanted == APP else "data"
+            raise GraphInvalid([Problem("PS301", f"only {word} has {key}", right)])
+        self._added.setdefault(right, {}).setdefault(key, []).append(left)
+
+    def _spec(self, uid: str) -> DropSpec:
+        part = next(part for part in self._parts if uid in part.index)
+        return part.drops[part.index[uid]]
+
+    def graph(self) -> Graph | None:
+        """Return all drops as one graph, None where there are none; the parts become one.
+
+        Raises:
+            GraphInvalid: links that were added cannot be written down.
+        """
+        if not self._parts:
+            return None
+        if len(self._parts) > 1 or self._added:
+            texts = [text for part in self._parts for text in self._texts(part)]
+            graph = read(b"[" + b",\n".join(texts) + b"]").graph
+            assert graph is not None  # each of its drops was read before
+            self._parts = [graph]
+            self._added = {}
+        return self._parts[0]
+
+    def _texts(self, part: Graph) -> Iterable[bytes]:
+        for spec, piece in zip(part.drops, part.pieces(), strict=True):
+            links = self._added.get(spec.key) or self._added.get(spec.oid)
+            yield bytes(piece) if links is None else _with_links(msgspec.json.decode(piece), links)
+
+
+def _with_links(fields: dict[str, Any], links: dict[str, list[str]]) -> bytes:  # Any: the drop's JSON
+    for key, uids in links.items():
+        if key == "parent":
+            fields[key] = uids[-1]
+        else:
+            fields[key] = [*(fields.get(key) or ()), *uids]
+    return msgspec.json.encode(fields)
+
+
+def _taken(uid: str) -> Problem:
+    return Problem("PS203", "the session has a drop of this name already", uid, hint="rename one of them")

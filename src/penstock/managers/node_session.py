@@ -1,0 +1,370 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One session of a node manager, from its creation to its end.
+
+Drops are gathered until it is deployed; then a `runtime.Session` runs them and an `Exchange` speaks with the nodes
+where their neighbours live. Who created the session owns it and decides when it is over: this node itself, or the
+manager above whose claim it bears.
+
+Rule 1: operations take `_operating`, one at a time. What only looks takes no lock that anybody holds while waiting.
+Rule 2: an operation that fails leaves the session as it was.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+from penstock.config import Settings
+from penstock.engine.session import SessionEvent, advance
+from penstock.engine.states import LinkKind, SessionState
+from penstock.engine.whole import Command, Report, Whole
+from penstock.errors import DirectoryInUse, DropUnknown, WrongState
+from penstock.graph import analyse
+from penstock.graph.spec import Graph
+from penstock.ids import SessionId
+from penstock.managers.api import Added, States
+from penstock.managers.changes import ChangeLog, told
+from penstock.managers.gathered import Gathered
+from penstock.runtime.build import Prepared, prepare
+from penstock.runtime.exchange import Exchange, Post
+from penstock.runtime.folder import Folder
+from penstock.runtime.ghosts import NO_GHOSTS, Ghosts, find_ghosts
+from penstock.runtime.places import find_places
+from penstock.runtime.result import RunResult
+from penstock.runtime.session import Session
+from penstock.workers.pool import WorkerPool
+
+__all__ = ["ENDED_STATES", "Host", "NodeSession"]
+
+ENDED_STATES = frozenset({SessionState.FINISHED, SessionState.FAILED, SessionState.CANCELLED})
+
+_OPEN = (SessionState.PRISTINE, SessionState.BUILDING)
+_FOLDERS = 1000
+
+
+class Host(Protocol):
+    """What a session asks of its node."""
+
+    address: str
+    epoch: int
+    pool: WorkerPool
+    settings: Settings
+    work_directory: Path
+    post: Post
+
+    def end(self, call: Callable[[], None]) -> None:
+        """Make a call that may take some time, on a thread of the node."""
+
+    def announce(self, session: "NodeSession", kind: str) -> None:
+        """Tell listeners and the manager above that something has changed; must not wait."""
+
+
+class NodeSession:
+    """A session, and all that can be done to it.
+
+    Args:
+        claim: says which manager above has created it; "" where a client did.
+    """
+
+    def __init__(self, session_id: SessionId, host: Host, claim: str = "") -> None:
+        self.session_id = session_id
+        self.claim = claim
+        self.causes: list[str] = []
+        self.report: Report | None = None
+        self.run: Session | None = None
+        self.exchange: Exchange | None = None
+        self.changes = ChangeLog()
+        self._host = host
+        self._state = SessionState.PRISTINE
+        self._gathered = Gathered()
+        self._ghosts = NO_GHOSTS
+        self._whole = Whole([host.address])
+        self._operating = threading.Lock()
+        self._closed = threading.Event()
+        self._result: RunResult | None = None
+
+    # Operations
+
+    def add(self, text: bytes) -> Added:
+        """Add drops; see `Manager.add_graph`."""
+        with self._operating:
+            self._need("adding drops", _OPEN)
+            count = self._gathered.add(text)
+            if count:
+                self._become(advance(self._state, SessionEvent.GRAPH_ADDED))
+            return Added(count, len(self._gathered))
+
+    def link(self, left: str, kind: LinkKind, right: str) -> None:
+        """Add a link; see `Manager.link`."""
+        with self._operating:
+            self._need("linking", _OPEN)
+            self._gathered.link(self.session_id, left, kind, right)
+
+    def deploy(self, completed: Sequence[str]) -> None:
+        """Make the session run what was gathered; see `Manager.deploy`."""
+        with self._operating:
+            self._need("deploying", _OPEN)
+            if missing := [uid for uid in completed if uid not in self._gathered]:
+                raise DropUnknown(self.session_id, missing)
+            graph = self._gathered.graph()
+            if graph is None:
+                self._become(advance(self._state, SessionEvent.DEPLOY_STARTED))
+                return
+            self._deploy(graph, {})
+        self.trigger(completed)
+
+    def deploy_share(self, text: bytes, homes: Mapping[str, str]) -> None:
+        """Make the session run a share of a graph, given by the manager above; nothing is triggered.
+
+        Args:
+            homes: uid of each drop that lives on another node, with that node's address.
+        """
+        with self._operating:
+            self._need("deploying", _OPEN)
+            gathered = Gathered()
+            gathered.add(text)
+            graph = gathered.graph()
+            before, self._gathered = self._gathered, gathered
+            try:
+                if graph is None:
+                    self._become(SessionState.RUNNING)  # it has no part in the session but its end
+                else:
+                    self._deploy(graph, homes)
+            except BaseException:
+                self._gathered = before
+                raise
+
+    def _deploy(self, graph: Graph, homes: Mapping[str, str]) -> None:
+        before = self._state
+        if before is SessionState.PRISTINE:
+            self._state = advance(before, SessionEvent.GRAPH_ADDED)
+        self._become(advance(self._state, SessionEvent.DEPLOY_STARTED))
+        try:
+            session, ghosts = self._made(prepare(graph, import_users=False), homes)
+            exchange = Exchange(session, ghosts, self._host.epoch, self._host.post, self._reported)
+            session.watch(self._heard, exchange.rest)
+        except BaseException:
+            self._become(before)
+            raise
+        self.run, self.exchange, self._ghosts = session, exchange, ghosts
+        self._become(SessionState.RUNNING)
+        exchange.start()
+
+    def _made(self, prepared: Prepared, homes: Mapping[str, str]) -> tuple[Session, Ghosts]:
+        """Return the session, deployed in a folder of its own."""
+        host = self._host
+        prepared, placement = find_places(prepared, host.pool, None, self.session_id, may_import=False)
+        prepared, ghosts = find_ghosts(prepared, homes)
+        if placement is not None:
+            for index in (*ghosts.homes, *ghosts.fetched):
+                placement.away[index] = 0
+        crew = None if placement is None else (host.pool, placement)
+        for number in range(1, _FOLDERS):
+            name = self.session_id if number == 1 else f"{self.session_id}~{number}"
+            folder = Folder(host.work_directory / name)
+            session = Session(self.session_id, prepared, folder, host.settings, crew, ghosts)
+            try:
+                session.deploy()
+            except DirectoryInUse:  # what a deleted session of this id has left
+                session.close()
+                if number + 1 == _FOLDERS or not folder.directory.is_dir():
+                    raise
+            except BaseException:
+                session.close()
+                raise
+            else:
+                break
+        return session, ghosts
+
+    def trigger(self, uids: Iterable[str] | None) -> None:
+        """Complete data and start apps; see `Manager.trigger`."""
+        run = self._running("triggering")
+        index = run.prepared.graph.index
+        if uids is None:
+            rows = [i for i in analyse.roots(run.prepared.wiring) if i not in self._ghosts.homes]
+        else:
+            names = list(uids)
+            if missing := [uid for uid in names if uid not in index or index[uid] in self._ghosts.homes]:
+                raise DropUnknown(self.session_id, missing)
+            rows = [index[uid] for uid in names]
+        assert self.exchange is not None
+        if not self.claim:
+            self._whole.triggered(self._host.address)
+        self.exchange.trigger(rows)
+
+    def cancel(self) -> None:
+        """End everything; see `Manager.cancel`."""
+        with self._operating:
+            if self.state in (SessionState.FINISHED, SessionState.FAILED):
+                raise WrongState(self.session_id, "cancelling", self.state.name, ("RUNNING",))
+            self._whole.cancelled()
+            self._cancel()
+
+    def _cancel(self) -> None:
+        if self.run is None:
+            self._become(advance(self._state, SessionEvent.CANCELLED))
+            self._closed.set()
+            return
+        self.run.cancel()
+        self._ended()
+
+    def obey(self, command: Command, *, failed: bool) -> None:
+        """Do what the owner says; again is no different from once.
+
+        Args:
+            failed: whether the session as a whole has failed; of `CONCLUDE`.
+        """
+        run = self.run
+        if command is Command.CANCEL:
+            with self._operating:
+                if self.state not in ENDED_STATES:
+                    self._cancel()
+        elif run is None:
+            if self._state not in ENDED_STATES:
+                self._become(SessionState.FAILED if failed else SessionState.FINISHED)
+        elif command is Command.SKIP_REST:
+            with run.lock:
+                run.skip_rest()
+        else:
+            with run.lock:
+                if run.state is not SessionState.RUNNING:
+                    return
+                run.conclude(failed=failed)
+            self._ended()
+
+    def _ended(self) -> None:
+        """Give back what only a running session needs."""
+        assert self.exchange is not None
+        self.exchange.rest()
+        self._host.announce(self, "session")
+        self._host.end(self._close)
+
+    def _close(self) -> None:
+        run, exchange = self.run, self.exchange
+        with self._operating:
+            if run is None or exchange is None or self._closed.is_set():
+                return
+            run.close()
+            exchange.close()
+            self._result = result = RunResult(run)
+            run.folder.write_session(result.outcome)
+            self._closed.set()
+
+    def destroy(self) -> None:
+        """End the session and give back all it has, but for data that is to stay."""
+        self.close()
+        if self.run is not None:
+            self.run.clear()
+
+    def close(self) -> None:
+        """End the session and close all threads and files; its folder stays."""
+        if self.state not in ENDED_STATES:
+            self.obey(Command.CANCEL, failed=False)
+        if self.run is not None:
+            self._close()
+            self.run.let_go()
+
+    def wait_closed(self, timeout_s: float) -> bool:
+        """Wait until all threads and files of an ended session are closed."""
+        return self._closed.wait(timeout_s)
+
+    # What happens
+
+    def _heard(self, rows: Sequence[int]) -> None:
+        assert self.exchange is not None
+        self.changes.note(rows)
+        self.exchange.hear(rows)
+
+    def _reported(self, report: Report) -> None:
+        """Take a report of the exchange; on the telling thread."""
+        self.report = report
+        self._host.announce(self, "drops")
+        if self.claim:
+            return
+        address, whole = self._host.address, self._whole
+        whole.report(address, report)
+        for _, command in whole.commands():
+            whole.acknowledged(address, command)
+            self.obey(command, failed=whole.verdict is SessionState.FAILED)
+
+    def _become(self, state: SessionState) -> None:
+        self._state = state
+        self._host.announce(self, "session")
+
+    def _need(self, operation: str, allowed: Sequence[SessionState]) -> None:
+        if self.state not in allowed:
+            raise WrongState(self.session_id, operation, self.state.name, [state.name for state in allowed])
+
+    def _running(self, operation: str) -> Session:
+        run = self.run
+        if run is None or run.state is not SessionState.RUNNING:
+            raise WrongState(self.session_id, operation, self.state.name, [SessionState.RUNNING.name])
+        return run
+
+    # Questions
+
+    @property
+    def state(self) -> SessionState:
+        """Where the session is in its life."""
+        run = self.run
+        return self._state if run is None else run.state
+
+    @property
+    def stalled(self) -> bool:
+        """Whether it runs and nothing in it can go on unless somebody triggers a drop."""
+        return not self.claim and self.state is SessionState.RUNNING and self._whole.stalled
+
+    @property
+    def seconds(self) -> float:
+        """How long it has run, or ran."""
+        return 0.0 if self.run is None else self.run.age_s()
+
+    @property
+    def size(self) -> int:
+        """How many drops live here."""
+        return len(self._gathered) - len(self._ghosts.homes)
+
+    @property
+    def gathered(self) -> Gathered:
+        """Its drops."""
+        return self._gathered
+
+    @cached_property
+    def _uids(self) -> list[str]:
+        assert self.run is not None
+        return [spec.key for spec in self.run.prepared.graph.drops]
+
+    def is_ghost(self, index: int) -> bool:
+        """Whether a drop lives on another node."""
+        return index in self._ghosts.homes
+
+    def states(self, since: int | None) -> States:
+        """Return the states of drops; indices are those of the share where there are ghosts.
+
+        Raises:
+            WrongState: it was not deployed.
+        """
+        run = self.run
+        if run is None:
+            raise WrongState(self.session_id, "asking for states", self.state.name, ["RUNNING"])
+        with run.lock:
+            states = told(
+                self.changes, since, self._uids, run.prepared.wiring.kinds, run.flow.state, run.flow.execution
+            )
+        if not self._ghosts.homes:
+            return states
+        return _without(states, self._ghosts.homes)
+
+
+def _without(states: States, ghosts: Mapping[int, str]) -> States:
+    """Return the states without those of ghosts."""
+    rows = states.indices if states.indices is not None else range(len(states.uids))
+    kept = [k for k, row in enumerate(rows) if row not in ghosts]
+    return States(
+        states.version,
+        [rows[k] for k in kept],
+        [states.uids[k] for k in kept],
+        bytes(states.state[k] for k in kept),
+        bytes(states.execution[k] for k in kept),
+    )

@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A session's dealings with the nodes where its neighbours live.
+
+What ends here and matters elsewhere is told as facts (`engine/part.py` knows to whom, and what is not acknowledged);
+facts that come are applied to the flow. Data that was written elsewhere is fetched when its row is settled. When
+all is at rest here, a report says so to whoever decides that the session is over.
+
+Rule 1: the session's lock comes first, then `_lock`, which guards the part. What may wait is done without either:
+        contents are looked at on the node's telling thread, fetched on the session's slots.
+Rule 2: a fact is taken from its stream and applied to the flow in one go under the session's lock; so no report
+        counts a message as received whose effect it does not show.
+"""
+
+import math
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from itertools import groupby
+from typing import NamedTuple, Protocol, cast
+
+import msgspec
+
+from penstock.drops.data import Buffer, DataDrop
+from penstock.engine.part import Arrived, Message, Part
+from penstock.engine.states import DropState
+from penstock.engine.whole import OWNER, Report
+from penstock.errors import DropUnknown
+from penstock.runtime.ghosts import Ghosts
+from penstock.runtime.held import HeldHere, Holding, held_here, holding_of, take
+from penstock.runtime.session import Session
+
+__all__ = ["Exchange", "Post"]
+
+
+class Post(Protocol):
+    """How messages leave this node, and when its own calls run."""
+
+    def now_s(self) -> float: ...
+
+    def send(self, node: str, session_id: str, message: Message) -> None:
+        """Send a message; it may be lost."""
+
+    def read(self, node: str, session_id: str, uid: str) -> AbstractContextManager[Iterable[Buffer]]:
+        """Read what another node holds of a drop; raises `PenstockError` where it cannot be had."""
+
+    def soon(self, call: Callable[[], None]) -> None:
+        """Make a call on the telling thread, after those asked for before."""
+
+    def later(self, delay_s: float, call: Callable[[], None]) -> Callable[[], None]:
+        """Make a call on some thread after some time; the answer cancels it. The call must not wait."""
+
+
+class _End(NamedTuple):
+    """Something to tell: how a drop ended here, or what an app here asks of its output elsewhere."""
+
+    row: int
+    state: int
+    is_asked: bool = False
+
+
+class Exchange:
+    """What one session tells other nodes and hears from them.
+
+    Args:
+        epoch: incarnation number of this node.
+        report: given each new report; called on the telling thread.
+    """
+
+    def __init__(
+        self, session: Session, ghosts: Ghosts, epoch: int, post: Post, report: Callable[[Report], None]
+    ) -> None:
+        self._session = session
+        self._post = post
+        self._send_report = report
+        self._homes = ghosts.homes
+        self._wiring = session.prepared.wiring
+        self._lock = threading.Lock()
+        self._part = Part(self._wiring, session.uid, ghosts.homes, epoch)
+        self._wanted = self._part.wanted
+        self._ended: deque[_End] = deque()
+        self._is_telling = False
+        self._where: dict[int, list[tuple[str, Holding]]] = {}
+        self._cancel_timer: Callable[[], None] | None = None
+        self._timer_s = math.inf
+        self._last: Report | None = None
+        self._triggers = 0
+        self._is_closed = False
+        session.fetch = self._fetch
+
+    def start(self) -> None:
+        """Report for the first time: there may be nothing to run here."""
+        with self._session.lock:
+            self.rest()
+
+    def trigger(self, rows: Sequence[int]) -> None:
+        """Complete data and start apps for the session's owner; every call counts in the next report."""
+        with self._session.lock:
+            self._triggers += 1
+            self._session.flow.trigger(rows)
+            self._session.spread()
+            self.rest()
+
+    # What happens here; the session's lock is held
+
+    def hear(self, changes: Sequence[int]) -> None:
+        """Take note of drops that have ended here."""
+        flow, wanted = self._session.flow, self._wanted
+        if flow.asked:
+            self._ended.extend(_End(index, state, is_asked=True) for index, state in flow.asked)
+            flow.asked.clear()
+        self._ended.extend([_End(i, flow.state[i]) for i in changes if wanted[i]])
+        if self._ended:
+            self.rest()
+
+    def rest(self) -> None:
+        """Take note that there may be something to tell or to report."""
+        if not self._is_telling and not self._is_closed:
+            self._is_telling = True
+            self._post.soon(self._tell)
+
+    # The telling thread
+
+    def _tell(self) -> None:
+        while True:
+            with self._session.lock:
+                ends = list(self._ended)
+                self._ended.clear()
+                if not ends:
+                    self._is_telling = False
+                    report = self._look()
+                    break
+            facts = [(end, self._contents(end)) for end in ends]
+            with self._lock:
+                for end, contents in facts:
+                    tell = self._part.ask if end.is_asked else self._part.tell
+                    tell(end.row, end.state, contents)
+            self._pump()
+        if report != self._last and not self._is_closed:
+            self._last = report
+            self._send_report(report)
+
+    def _look(self) -> Report:
+        """Return how things stand here. The session's lock is held, and nothing waits to be told."""
+        session, flow = self._session, self._session.flow
+        with self._lock:
+            sent, received = self._part.counts()
+        return Report(
+            quiet=session.is_quiet(),
+            leaves_ended=flow.leaves_have_ended(),
+            failed=flow.has_failed(),
+            closed=flow.closed,
+            sent=sent,
+            received={**received, OWNER: self._triggers},
+        )
+
+    def _contents(self, end: _End) -> dict[int, object]:
+        """Return where the data is that others will want to have together with a fact."""
+        if end.state != DropState.COMPLETED:
+            return {}
+        wanted = [end.row]
+        if self._session.flow.is_app(end.row):
+            wanted = [i for i in self._wiring.after[end.row] if i in self._homes]
+        found: dict[int, object] = {}
+        for index in wanted:
+            drop = self._session.drop(index)
+            if isinstance(drop, DataDrop) and drop.moves:
+                found[index] = msgspec.to_builtins(holding_of(drop), builtin_types=(bytes,))
+        return found
+
+    def _pump(self) -> None:
+        """Send what is due, and see to it that somebody comes back for the rest."""
+        with self._lock:
+            if self._is_closed:
+                return
+            now_s = self._post.now_s()
+            messages = self._part.due(now_s)
+            due_s = self._part.next_due_s()
+            if due_s < self._timer_s:
+                if self._cancel_timer is not None:
+                    self._cancel_timer()
+                self._timer_s = due_s
+                self._cancel_timer = self._post.later(max(0.0, due_s - now_s), self._again)
+        for node, message in messages:
+            self._post.send(node, self._session.session_id, message)
+
+    def _again(self) -> None:
+        with self._lock:
+            self._cancel_timer, self._timer_s = None, math.inf
+        self._pump()
+
+    # What comes from other nodes
+
+    def receive(self, node: str, message: Message) -> None:
+        """Take a message of another node.
+
+        Raises:
+            WireError: it is inconsistent; nothing has changed.
+        """
+        with self._session.lock:
+            with self._lock:
+                if self._is_closed:
+                    return
+                arrived = self._part.receive(node, message, self._post.now_s())
+            for fact in arrived:
+                for index, content in fact.contents.items():
+                    self._where.setdefault(index, []).append((node, _holding(content)))
+            for state, facts in groupby(arrived, _state_of):
+                self._session.remote_ended([fact[0] for fact in facts], state)
+            if arrived:
+                self.rest()  # the counts have changed, even where nothing runs because of it
+        self._pump()
+
+    def reconnected(self, node: str) -> None:
+        """Tell another node again what it may have missed."""
+        with self._lock:
+            self._part.reconnected(node)
+        self._pump()
+
+    def _fetch(self, index: int) -> None:
+        """Bring the content of a drop here, before it completes; on a slot of the session."""
+        where = self._where.pop(index, [])
+        drop = cast("DataDrop", self._session.drop(index))
+        if index in self._homes and (producers := self._wiring.before[index]):
+            if not any(i in self._homes for i in producers):
+                return  # all of it was written here
+            drop.discard()
+        for node, holding in where:
+            take(drop, holding, node, partial(self._post.read, node, self._session.session_id, drop.uid))
+
+    def held(self, uid: str) -> HeldHere:
+        """Return what this node holds of a drop, for another node that reads it.
+
+        Raises:
+            DropUnknown: the session has no such drop here.
+            DropNotReadable: it holds nothing that could be brought elsewhere.
+        """
+        index = self._session.prepared.graph.index.get(uid)
+        drop = None if index is None else self._session.drop(index)
+        if not isinstance(drop, DataDrop):
+            raise DropUnknown(self._session.session_id, [uid])
+        return held_here(drop)
+
+    def close(self) -> None:
+        """Tell and hear nothing any more."""
+        with self._lock:
+            self._is_closed = True
+            if self._cancel_timer is not None:
+                self._cancel_timer()
+                self._cancel_timer = None
+
+
+def _state_of(fact: Arrived) -> int:
+    return fact.state
+
+
+def _holding(content: object) -> Holding:
+    try:
+        return msgspec.convert(content, Holding)
+    except msgspec.ValidationError as exc:
+        return Holding(0, trouble=f"what was told of it cannot be read: {exc}")
