@@ -483,7 +483,7 @@ class Flow:
         after = self._next(event, index)
         if after != self.state[index]:
             self.state[index] = after
-            self.changes.append(index)
+            self._note_change(index)
 
     def _refuse_unless_ended(self, app: int, event: str) -> None:
         """Pass over what comes after an end (a cancel, a time limit); an app that never began cannot finish."""

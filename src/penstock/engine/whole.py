@@ -160,17 +160,11 @@ class Whole:
 
     def _is_still(self) -> bool:
         """Whether nothing happens in the session any more, see rule 3."""
+        sent = {(OWNER, node): count for node, count in self._triggers.items() if count}
+        received: dict[tuple[str, str], int] = {}
         for node, report in self._reports.items():
             if report is None or not report.quiet:
                 return False
-            if report.received.get(OWNER, 0) != self._triggers[node]:
-                return False
-            for other, count in report.sent.items():
-                heard = self._reports.get(other)
-                if count != (0 if heard is None else heard.received.get(node, 0)):
-                    return False
-            for other, count in report.received.items():
-                told = self._reports.get(other)
-                if told is not None and count != told.sent.get(node, 0):
-                    return False
-        return True
+            sent.update(((node, other), count) for other, count in report.sent.items() if count)
+            received.update(((other, node), count) for other, count in report.received.items() if count)
+        return sent == received

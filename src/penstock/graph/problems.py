@@ -177,4 +177,15 @@ CATALOGUE: dict[str, Kind] = {
         _E,
         "A parameter that the drop's class declares cannot be converted to its type, or one that it needs is missing.",
     ),
+    "PS501": Kind(
+        "not placed",
+        _E,
+        "A manager of managers was given a drop that does not say where it lives: node on an island, island on a "
+        "master. penstock map, or dlg map, writes it; penstock submit places drops by itself.",
+    ),
+    "PS502": Kind(
+        "unknown place",
+        _E,
+        "A drop names a node or island that is not below the manager it was given to.",
+    ),
 }

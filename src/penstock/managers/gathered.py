@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The drops of a session that is being built: parts are added until it is deployed, each wholly or not at all."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -50,9 +50,11 @@ class Gathered:
         """The graph-wide reproducibility record, None where no part has one."""
         return None if self._record is None else msgspec.json.decode(self._record, type=dict)
 
-    def add(self, text: bytes) -> int:
+    def add(self, text: bytes, check: Callable[[Graph], None] | None = None) -> int:
         """Add a part and return how many drops it has.
 
+        Args:
+            check: looks at the part before it counts, and raises what is wrong with it.
         Raises:
             GraphInvalid: with everything that is wrong with it by itself.
             GraphConflict: with every drop that is there already.
@@ -66,6 +68,8 @@ class Gathered:
         names = graph.index.keys() | {spec.key for spec in graph.drops}
         if self._names and (taken := self._names & names):
             raise GraphConflict([_taken(uid) for uid in sorted(taken)])
+        if check is not None:
+            check(graph)
         self._parts.append(graph)
         self._names |= names
         if graph.record not in (None, b"{}"):

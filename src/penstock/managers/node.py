@@ -114,6 +114,15 @@ class NodeManager:
             session = self._sessions[name] = NodeSession(name, self, claim)
         self.announce(session, "session")
 
+    def withdraw_session(self, session_id: str, claim: str) -> None:
+        """Forget what was deployed by a manager above: the session is as new."""
+        session = self.find(session_id)
+        if session.claim != claim:
+            raise SessionNotFound(session_id, "another manager has created the one that is here")
+        session.destroy()
+        with self._lock:
+            self._sessions[session_id] = NodeSession(session.session_id, self, claim)
+
     def find(self, session_id: str) -> NodeSession:
         """Return a session.
 
@@ -273,7 +282,7 @@ def _info(session: NodeSession) -> SessionInfo:
         session.state,
         session.state,
         session.size,
-        tuple(session.causes),
+        session.told_causes(),
         session.stalled,
         "" if run is None else str(run.directory),
         session.seconds,

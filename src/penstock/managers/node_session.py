@@ -15,6 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from penstock.config import Settings
 from penstock.engine.session import SessionEvent, advance
 from penstock.engine.states import LinkKind, SessionState
@@ -26,6 +28,7 @@ from penstock.ids import SessionId
 from penstock.managers.api import Added, States
 from penstock.managers.changes import ChangeLog, told
 from penstock.managers.gathered import Gathered
+from penstock.managers.orders import SessionNews
 from penstock.runtime.build import Prepared, prepare
 from penstock.runtime.exchange import Exchange, Post
 from penstock.runtime.folder import Folder
@@ -41,6 +44,7 @@ ENDED_STATES = frozenset({SessionState.FINISHED, SessionState.FAILED, SessionSta
 
 _OPEN = (SessionState.PRISTINE, SessionState.BUILDING)
 _FOLDERS = 1000
+_CAUSES = 10
 
 
 class Host(Protocol):
@@ -75,12 +79,16 @@ class NodeSession:
         self.run: Session | None = None
         self.exchange: Exchange | None = None
         self.changes = ChangeLog()
+        self.serial = 0
+        """Grows with everything that happens to the session."""
+        self._triggered = 0
         self._host = host
         self._state = SessionState.PRISTINE
         self._gathered = Gathered()
         self._ghosts = NO_GHOSTS
         self._whole = Whole([host.address])
         self._operating = threading.Lock()
+        self._closing = threading.Lock()
         self._closed = threading.Event()
         self._result: RunResult | None = None
 
@@ -148,6 +156,7 @@ class NodeSession:
             self._become(before)
             raise
         self.run, self.exchange, self._ghosts = session, exchange, ghosts
+        self._state = SessionState.RUNNING
         self._become(SessionState.RUNNING)
         exchange.start()
 
@@ -193,6 +202,17 @@ class NodeSession:
             self._whole.triggered(self._host.address)
         self.exchange.trigger(rows)
 
+    def trigger_once(self, number: int, uids: Iterable[str]) -> None:
+        """Do what the owner has triggered, unless that was done already.
+
+        Args:
+            number: 1 for the first of the session, and so on.
+        """
+        with self._operating:
+            if number > self._triggered:
+                self.trigger(uids)
+                self._triggered = number
+
     def cancel(self) -> None:
         """End everything; see `Manager.cancel`."""
         with self._operating:
@@ -200,49 +220,53 @@ class NodeSession:
                 raise WrongState(self.session_id, "cancelling", self.state.name, ("RUNNING",))
             self._whole.cancelled()
             self._cancel()
+        self._close()
 
-    def _cancel(self) -> None:
+    def _cancel(self, *, failed: bool = False) -> None:
         if self.run is None:
-            self._become(advance(self._state, SessionEvent.CANCELLED))
+            self._become(SessionState.FAILED if failed else SessionState.CANCELLED)
             self._closed.set()
             return
-        self.run.cancel()
+        self.run.cancel(failed=failed)
         self._ended()
 
-    def obey(self, command: Command, *, failed: bool) -> None:
+    def obey(self, command: Command, verdict: SessionState, causes: Sequence[str] = ()) -> None:
         """Do what the owner says; again is no different from once.
 
         Args:
-            failed: whether the session as a whole has failed; of `CONCLUDE`.
+            verdict: how the session as a whole has ended, RUNNING where it has not.
+            causes: why it failed.
         """
-        run = self.run
-        if command is Command.CANCEL:
-            with self._operating:
-                if self.state not in ENDED_STATES:
-                    self._cancel()
-        elif run is None:
-            if self._state not in ENDED_STATES:
-                self._become(SessionState.FAILED if failed else SessionState.FINISHED)
-        elif command is Command.SKIP_REST:
-            with run.lock:
-                run.skip_rest()
-        else:
-            with run.lock:
-                if run.state is not SessionState.RUNNING:
-                    return
-                run.conclude(failed=failed)
-            self._ended()
+        with self._operating:
+            if self.state in ENDED_STATES:
+                return
+            self.causes += [cause for cause in causes if cause not in self.causes]
+            run = self.run
+            failed = verdict is SessionState.FAILED
+            if command is Command.CANCEL:
+                self._cancel(failed=failed)
+            elif run is None:
+                if command is Command.CONCLUDE:
+                    self._become(verdict)
+            elif command is Command.SKIP_REST:
+                with run.lock:
+                    run.skip_rest()
+            else:
+                with run.lock:
+                    run.conclude(failed=failed)
+                self._ended()
 
     def _ended(self) -> None:
         """Give back what only a running session needs."""
         assert self.exchange is not None
         self.exchange.rest()
-        self._host.announce(self, "session")
+        self._announce("session")
         self._host.end(self._close)
 
     def _close(self) -> None:
+        """End all threads, processes and files of what has run; returns when they are gone."""
         run, exchange = self.run, self.exchange
-        with self._operating:
+        with self._closing:
             if run is None or exchange is None or self._closed.is_set():
                 return
             run.close()
@@ -260,7 +284,7 @@ class NodeSession:
     def close(self) -> None:
         """End the session and close all threads and files; its folder stays."""
         if self.state not in ENDED_STATES:
-            self.obey(Command.CANCEL, failed=False)
+            self.obey(Command.CANCEL, SessionState.CANCELLED)
         if self.run is not None:
             self._close()
             self.run.let_go()
@@ -279,18 +303,22 @@ class NodeSession:
     def _reported(self, report: Report) -> None:
         """Take a report of the exchange; on the telling thread."""
         self.report = report
-        self._host.announce(self, "drops")
+        self._announce("drops")
         if self.claim:
             return
         address, whole = self._host.address, self._whole
         whole.report(address, report)
         for _, command in whole.commands():
             whole.acknowledged(address, command)
-            self.obey(command, failed=whole.verdict is SessionState.FAILED)
+            self.obey(command, whole.verdict or SessionState.RUNNING)
+
+    def _announce(self, kind: str) -> None:
+        self.serial += 1  # only to be seen to grow: two threads at once may count for one
+        self._host.announce(self, kind)
 
     def _become(self, state: SessionState) -> None:
         self._state = state
-        self._host.announce(self, "session")
+        self._announce("session")
 
     def _need(self, operation: str, allowed: Sequence[SessionState]) -> None:
         if self.state not in allowed:
@@ -355,6 +383,39 @@ class NodeSession:
         if not self._ghosts.homes:
             return states
         return _without(states, self._ghosts.homes)
+
+    def news(self, known: tuple[int, int]) -> SessionNews | None:
+        """Return what the manager above does not know, None for nothing.
+
+        Args:
+            known: the serial and the version that it knows.
+        """
+        serial, report = self.serial, self.report  # first: what happens from now on will be news once more
+        if serial <= known[0]:
+            return None
+        states = None if self.run is None else self.states(known[1] or None)
+        rows: Sequence[int] = ()
+        if states is not None:
+            rows = range(len(states.uids)) if states.indices is None else states.indices
+        return SessionNews(
+            serial=serial,
+            status=int(self.state),
+            version=0 if states is None else states.version,
+            indices=np.asarray(rows, np.int32).tobytes(),
+            states=b"" if states is None else states.state,
+            execution=b"" if states is None else states.execution,
+            reports={} if report is None else {self._host.address: report},
+            lost={},
+            causes=self.told_causes(),
+        )
+
+    def told_causes(self) -> tuple[str, ...]:
+        """Return why the session fails: what was told from above, and the first failures of drops."""
+        failures = () if self.run is None else self.run.failures.kept[:_CAUSES]
+        told = [
+            f"drop {f.uid}: {f.error}: {f.message.splitlines()[0] if f.message else ''}" for f in failures
+        ]
+        return (*self.causes, *told)
 
 
 def _without(states: States, ghosts: Mapping[int, str]) -> States:

@@ -211,12 +211,17 @@ class Session:
         self.state = advance(self.state, event)
         self._runner.spread()
 
-    def cancel(self) -> None:
-        """End everything that has not ended; commands are killed, Python code is left to itself."""
+    def cancel(self, *, failed: bool = False) -> None:
+        """End everything that has not ended; commands are killed, Python code is left to itself.
+
+        Args:
+            failed: the session has failed for a reason outside of this node; else somebody wanted it to end.
+        """
         with self._runner.lock:
             if self.state in (SessionState.FINISHED, SessionState.FAILED):
                 return
-            self.state = advance(self.state, SessionEvent.CANCELLED)
+            event = SessionEvent.ENDED_WITH_ERRORS if failed else SessionEvent.CANCELLED
+            self.state = advance(self.state, event)
             self.seconds = time.perf_counter() - self._started_s
             self.flow.cancel()
             running = self._runner.stop()

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a manager does when the one above asks: one method per request of `orders.py`, for nodes and for composites."""
+
+from collections.abc import Callable
+from itertools import islice
+from typing import Any, Protocol
+
+import msgspec
+
+from penstock.engine.whole import Command
+from penstock.errors import GraphInvalid, SessionNotFound
+from penstock.graph.load import read
+from penstock.managers.composite import CompositeManager
+from penstock.managers.composite_session import CompositeSession
+from penstock.managers.node import NodeManager
+from penstock.managers.node_session import NodeSession
+from penstock.managers.orders import (
+    Claim,
+    Deploy,
+    Destroy,
+    Done,
+    Follow,
+    LogPage,
+    LookAt,
+    News,
+    Obey,
+    ReadLog,
+    Request,
+    SeenDrop,
+    SessionNews,
+    Trigger,
+    Withdraw,
+)
+
+__all__ = ["Answers", "CompositeAnswers", "NodeAnswers", "answer"]
+
+_DONE = Done()
+_RECORDS = 1000
+
+
+class _Readable(Protocol):
+    """What both kinds of managers can be asked alike."""
+
+    def drop(self, session_id: str, uid: str) -> Any: ...  # Any: DropInfo, read by its fields
+    def log(self, session_id: str) -> Any: ...  # Any: an iterable of records
+
+
+class Answers(Protocol):
+    """A manager as the one above sees it. All methods may wait; requests may be repeated."""
+
+    def claim(self, request: Claim, text: bytes) -> Done: ...
+    def deploy(self, request: Deploy, text: bytes) -> Done: ...
+    def withdraw(self, request: Withdraw, text: bytes) -> Done: ...
+    def trigger(self, request: Trigger, text: bytes) -> Done: ...
+    def obey(self, request: Obey, text: bytes) -> Done: ...
+    def destroy(self, request: Destroy, text: bytes) -> Done: ...
+    def follow(self, request: Follow, text: bytes) -> News: ...
+    def look(self, request: LookAt, text: bytes) -> SeenDrop: ...
+    def log(self, request: ReadLog, text: bytes) -> LogPage: ...
+
+
+def answer(
+    answers: Answers, name: str, request: Request[Any], text: bytes
+) -> msgspec.Struct:  # Any: of any kind
+    """Answer a request by its name in `orders.REQUESTS`."""
+    method: Callable[[Request[Any], bytes], msgspec.Struct] = getattr(answers, name)
+    return method(request, text)
+
+
+class _Reading:
+    """The answers that only look."""
+
+    def __init__(self, manager: _Readable) -> None:
+        self._readable = manager
+
+    def look(self, request: LookAt, text: bytes) -> SeenDrop:
+        del text
+        info = self._readable.drop(request.session_id, request.uid)
+        return SeenDrop(
+            uid=info.uid,
+            state=info.state,
+            execution=info.execution,
+            node=info.node,
+            fields=dict(info.fields),
+            size_bytes=info.size_bytes,
+            url=info.url,
+            log=[dict(record) for record in info.log],
+            failure=info.failure,
+        )
+
+    def log(self, request: ReadLog, text: bytes) -> LogPage:
+        del text
+        records = self._readable.log(request.session_id)
+        page = [dict(record) for record in islice(records, request.after, request.after + _RECORDS)]
+        return LogPage(records=page, after=request.after + _RECORDS if len(page) == _RECORDS else 0)
+
+
+class NodeAnswers(_Reading):
+    """A node, as the manager above sees it."""
+
+    def __init__(self, manager: NodeManager) -> None:
+        super().__init__(manager)
+        self._manager = manager
+
+    def _claimed(self, request: Claim | Deploy) -> NodeSession:
+        session = self._manager.find(request.session_id)
+        if session.claim != request.claim:
+            raise SessionNotFound(request.session_id, "another manager has created the one that is here")
+        return session
+
+    def claim(self, request: Claim, text: bytes) -> Done:
+        del text
+        self._manager.claim_session(request.session_id, request.claim)
+        return _DONE
+
+    def deploy(self, request: Deploy, text: bytes) -> Done:
+        self._claimed(request).deploy_share(text or b"[]", request.homes)
+        return _DONE
+
+    def withdraw(self, request: Withdraw, text: bytes) -> Done:
+        del text
+        self._manager.withdraw_session(request.session_id, request.claim)
+        return _DONE
+
+    def trigger(self, request: Trigger, text: bytes) -> Done:
+        del text
+        self._manager.find(request.session_id).trigger_once(request.number, request.uids)
+        return _DONE
+
+    def obey(self, request: Obey, text: bytes) -> Done:
+        del text
+        session = self._manager.find(request.session_id)
+        session.obey(request.command, request.verdict, request.causes)
+        if request.command is Command.CANCEL:
+            session.close()
+        return _DONE
+
+    def destroy(self, request: Destroy, text: bytes) -> Done:
+        del text
+        try:
+            session = self._manager.find(request.session_id)
+        except SessionNotFound:
+            return _DONE
+        if session.claim == request.claim:
+            self._manager.destroy(request.session_id)
+        return _DONE
+
+    def follow(self, request: Follow, text: bytes) -> News:
+        del text
+        sessions: dict[str, SessionNews] = {}
+        gone = []
+        for session_id, known in request.known.items():
+            try:
+                news = self._manager.find(session_id).news(known)
+            except SessionNotFound:
+                gone.append(session_id)
+            else:
+                if news is not None:
+                    sessions[session_id] = news
+        return News(nodes={}, sessions=sessions, gone=tuple(gone))
+
+
+class CompositeAnswers(_Reading):
+    """A manager of managers, as the one above sees it."""
+
+    def __init__(self, manager: CompositeManager) -> None:
+        super().__init__(manager)
+        self._manager = manager
+
+    def _claimed(self, request: Claim | Deploy | Withdraw) -> CompositeSession:
+        session = self._manager.find(request.session_id)
+        if session.claim != request.claim:
+            raise SessionNotFound(request.session_id, "another manager has created the one that is here")
+        return session
+
+    def claim(self, request: Claim, text: bytes) -> Done:
+        del text
+        self._manager.claim_session(request.session_id, request.claim)
+        return _DONE
+
+    def deploy(self, request: Deploy, text: bytes) -> Done:
+        session = self._claimed(request)
+        with session.operating:
+            if text:
+                reading = read(text)
+                if reading.graph is None:
+                    raise GraphInvalid(reading.problems)
+                self._manager.spread.deploy(session, reading.graph, request.homes)
+            self._manager.spread.begin(session)
+        return _DONE
+
+    def withdraw(self, request: Withdraw, text: bytes) -> Done:
+        del text
+        session = self._claimed(request)
+        with session.operating:
+            self._manager.spread.withdraw(session)
+        return _DONE
+
+    def trigger(self, request: Trigger, text: bytes) -> Done:
+        del text
+        session = self._manager.find(request.session_id)
+        with session.operating:
+            if request.number > session.done_triggers:
+                self._manager.spread.trigger(session, request.uids)
+                session.done_triggers = request.number
+        return _DONE
+
+    def obey(self, request: Obey, text: bytes) -> Done:
+        del text
+        session = self._manager.find(request.session_id)
+        with session.operating:
+            self._manager.spread.obey(session, request.command, request.verdict, request.causes)
+        return _DONE
+
+    def destroy(self, request: Destroy, text: bytes) -> Done:
+        del text
+        try:
+            session = self._manager.find(request.session_id)
+        except SessionNotFound:
+            return _DONE
+        if session.claim == request.claim:
+            self._manager.destroy(request.session_id)
+        return _DONE
+
+    def follow(self, request: Follow, text: bytes) -> News:
+        del text
+        sessions: dict[str, SessionNews] = {}
+        gone = []
+        for session_id, known in request.known.items():
+            try:
+                news = self._manager.told(self._manager.find(session_id), known)
+            except SessionNotFound:
+                gone.append(session_id)
+            else:
+                if news is not None:
+                    sessions[session_id] = news
+        nodes = {info.address: info.state.value for info in self._manager.nodes()}
+        return News(nodes=nodes, sessions=sessions, gone=tuple(gone))
