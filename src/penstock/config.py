@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["RESERVED", "Settings", "child_environment"]
+__all__ = ["RESERVED", "Settings", "child_environment", "state_directory"]
 
 RESERVED = ".penstock"
 """The part of a session's folder that is the session's own; no drop may live in it."""
@@ -68,3 +68,12 @@ def child_environment(session_id: str) -> Mapping[str, str]:
         environment["DLG_ROOT"] = str(home / "dlg")
     environment["DLG_SESSION_ID"] = session_id
     return environment
+
+
+def state_directory() -> Path:
+    """Return the folder where this user's Penstock keeps what outlives its processes: keys, and files of nodes.
+
+    `$XDG_STATE_HOME/penstock`, by default `~/.local/state/penstock`.
+    """
+    base = os.environ.get("XDG_STATE_HOME", "")
+    return (Path(base) if base.startswith("/") else Path.home() / ".local" / "state") / "penstock"

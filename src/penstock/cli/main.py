@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 from typing import NoReturn
 
 from penstock import __version__
@@ -141,6 +142,12 @@ def _parser() -> argparse.ArgumentParser:
     explain = _verb(
         verbs, "explain", "explain:explain", "explain a code or a component; without NAME list all"
     )
+    for level, text in (
+        ("node", "run a node manager: sessions run here"),
+        ("island", "run an island manager over nodes"),
+        ("master", "run a master manager over islands"),
+    ):
+        _add_manager(verbs, level, text)
     for verb in (check, plan, graph):
         _add_graph(verb)
     for verb in (show, logs):
@@ -194,6 +201,41 @@ def _add_run(verbs: "argparse._SubParsersAction[_Parser]") -> None:
     _add_json(run)
 
 
+def _add_manager(verbs: "argparse._SubParsersAction[_Parser]", level: str, text: str) -> None:
+    verb = _verb(verbs, level, "serve:serve", text)
+    verb.set_defaults(level=level, below=None)
+    verb.add_argument("--host", default="127.0.0.1", help="name or address to bind, by which others know it")
+    verb.add_argument("--port", type=_port, metavar="N", help="of REST; default 8000, 8001, 8002; 0: any")
+    if level == "node":
+        verb.add_argument("--events-port", type=_port, metavar="N", help="facts of other nodes; default 5555")
+        verb.add_argument("--workdir", type=Path, metavar="DIR", help="where sessions have their folders")
+        verb.add_argument("--workers", metavar="N", type=_count, help="apps that run at once")
+    else:
+        verb.set_defaults(events_port=0, workdir=None, workers=None)
+        below = "nodes" if level == "island" else "islands"
+        verb.add_argument(
+            f"--{below}", dest="below", type=_list, metavar="A,B", help="host[:rest[:events[:rpc]]] of each"
+        )
+    verb.add_argument("--rpc-port", type=_port, metavar="N", help="calls; default 6666, 6667, 6668")
+    verb.add_argument(
+        "--auth",
+        choices=("token", "none"),
+        default="token",
+        help="none: for old clients that know no token; on loopback only",
+    )
+    verb.add_argument(
+        "--keys", type=Path, metavar="DIR", help="made by 'penstock keys new'; needed off loopback"
+    )
+    verb.add_argument("--allow-origin", action="append", metavar="URL", help="web pages that may ask")
+    verb.add_argument("--allow-host", action="append", metavar="NAME", help="further names of this host")
+    verb.add_argument(
+        "--suspect", type=_seconds, default=3.0, metavar="S", help="silence before suspicion; 3"
+    )
+    verb.add_argument("--lost", type=_seconds, default=6.0, metavar="S", help="silence before loss; 6")
+    verb.add_argument("-v", "--verbose", action="count", default=0, help="log more, to standard error")
+    _add_json(verb)
+
+
 def _add_graph(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("graph", metavar="GRAPH", help="file with a physical graph; - for standard input")
 
@@ -206,6 +248,16 @@ def _count(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
     return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
+    return int(text)
+
+
+def _list(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def _seconds(text: str) -> float:

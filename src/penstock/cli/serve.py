@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`penstock node`, `island`, `master`: one manager as a process, until it is told to end."""
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from penstock.assemble.access import Access, open_access
+from penstock.assemble.managers import Assembled, Liveness, ManagerSettings, assemble
+from penstock.config import Settings, state_directory
+from penstock.errors import StartRefused
+from penstock.ids import NodeAddress
+from penstock.managers.api import Level
+from penstock.rest.settings import RestSettings
+
+__all__ = ["serve"]
+
+_SWITCH_S = 0.0005
+"""How long one thread may keep the others from running: facts must not wait for whatever computes."""
+
+_REST = {Level.NODE: 8000, Level.ISLAND: 8001, Level.MASTER: 8002}
+_RPC = {Level.NODE: 6666, Level.ISLAND: 6667, Level.MASTER: 6668}
+_EVENTS = 5555
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Run a manager until SIGTERM or SIGINT."""
+    level = Level(options.level)
+    _configure_logging(options.verbose)
+    sys.setswitchinterval(_SWITCH_S)
+    access = open_access(options.host, options.auth, options.keys, state_directory() / "keys")
+    ended = threading.Event()
+    settings = _settings(level, options, access, ended)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    manager = assemble(settings)
+    manager.start()
+    try:
+        _greet(manager, access, as_json=options.json)
+        ended.wait()
+    finally:
+        manager.close()
+    return 0
+
+
+def _settings(
+    level: Level, options: argparse.Namespace, access: Access, ended: threading.Event
+) -> ManagerSettings:
+    below = tuple(_address(text, level) for text in options.below or ())
+    if level is not Level.NODE and not below:
+        word = "--nodes" if level is Level.ISLAND else "--islands"
+        raise StartRefused(f"the {level.value} has nobody below it", f"name them: {word} HOST:PORT,HOST:PORT")
+    if len(set(below)) < len(below):
+        raise StartRefused("a manager below is named twice", "name each once")
+    rest = _REST[level] if options.port is None else options.port
+    rpc = _RPC[level] if options.rpc_port is None else options.rpc_port
+    workdir = options.workdir or state_directory() / "nodes" / f"{options.host}-{rest}"
+    return ManagerSettings(
+        level,
+        options.host,
+        rest,
+        _EVENTS if options.events_port is None else options.events_port,
+        rpc,
+        below,
+        Path(workdir).absolute(),
+        access.keys,
+        RestSettings(
+            token=access.token,
+            allow_origins=tuple(options.allow_origin or ()),
+            allow_hosts=tuple(options.allow_host or ()),
+            stop=ended.set,
+        ),
+        Settings() if options.workers is None else Settings(workers=options.workers),
+        Liveness(suspect_s=options.suspect, lost_s=options.lost),
+    )
+
+
+def _address(text: str, level: Level) -> NodeAddress:
+    """Read the address of a manager below; what is missing are the usual ports of its kind."""
+    address = NodeAddress.parse(text)
+    if level is Level.MASTER:
+        given = text.rpartition("]")[2].count(":")
+        if given < 1:
+            address = address._replace(rest=_REST[Level.ISLAND])
+        if given < 3:
+            address = address._replace(rpc=_RPC[Level.ISLAND])
+    return address
+
+
+def _greet(manager: Assembled, access: Access, *, as_json: bool) -> None:
+    level = manager.settings.level.value
+    if as_json:
+        told = {"level": level, "address": str(manager.address), "url": manager.url, "pid": os.getpid()}
+        print(json.dumps(told | {"keys": str(access.directory)}), flush=True)
+        return
+    print(f"penstock {level} {manager.address}")
+    print(f"  REST   {manager.url}")
+    if access.token is None:
+        print("  WARNING: --auth none: every process of this machine, of any user, may use it and run code")
+    else:
+        print(f"  token  {access.token}")
+        print(f"         kept in {access.directory / 'token'}, where commands of this user find it")
+    if manager.settings.level is Level.NODE:
+        print(f"  folder {manager.settings.work_directory}")
+    print("  accepted is not yet durable: sessions live in memory, a manager that is restarted has none")
+    sys.stdout.flush()
+
+
+def _configure_logging(verbose: int) -> None:
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    logging.basicConfig(
+        level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
