@@ -134,6 +134,12 @@ class Model:
         if not data.over:
             self._follow(data.end, COMPLETED)
 
+    def fail_early(self, uid: str) -> None:
+        data = self.drops[uid]
+        assert isinstance(data, Data)
+        if not data.over:
+            self._follow(data.end, ERROR)
+
     def cancel(self) -> None:
         self._end_all(CANCELLED, "CANCELLED")
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.engine.flow import TRANSITIONS, Flow
+from penstock.engine.flow import Flow
 from penstock.engine.states import AppState, DropState
+from penstock.engine.transitions import TRANSITIONS
 from penstock.errors import IllegalTransition
 from penstock.graph import analyse
 from penstock.graph.load import encode, loads

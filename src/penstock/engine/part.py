@@ -19,6 +19,7 @@ import sys
 from array import array
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import repeat
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
@@ -228,6 +229,8 @@ class Part:
     def receive(self, name: str, message: Message, now_s: float) -> list[Arrived]:
         """Take a message of a neighbour and return the facts that it brings, in order, each once.
 
+        The flow must be told in the same order: what an app asks of its output comes before that app's end.
+
         Raises:
             WireError: the message is inconsistent, or its sender is no neighbour; nothing has changed.
         """
@@ -315,14 +318,14 @@ class Part:
 
 
 def _unpack(table: "array[int]", batch: Batch) -> list[Arrived]:
+    drops = map(table.__getitem__, _from_bytes(batch.numbers))
+    arrived = list(map(Arrived._make, zip(drops, batch.states, repeat(_NOTHING))))
     contents: dict[int, dict[int, object]] = {}
     for at, number, content in batch.contents:
         contents.setdefault(at, {})[table[number]] = content
-    numbers = _from_bytes(batch.numbers)
-    return [
-        Arrived(table[number], state, contents.get(at, _NOTHING))
-        for at, (number, state) in enumerate(zip(numbers, batch.states, strict=True))
-    ]
+    for at, of_fact in contents.items():
+        arrived[at] = arrived[at]._replace(contents=of_fact)
+    return arrived
 
 
 def _to_bytes(numbers: "array[int]") -> bytes:

@@ -41,10 +41,11 @@ class Command(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a node says of its part, each time that it becomes quiet or an answer changes.
+    """What a node says of its part, each time that it becomes quiet or an answer changes; all of one moment.
 
     Attributes:
-        quiet: nothing runs, is queued, settles or waits for a timer.
+        quiet: nothing runs, is queued, settles or waits for a timer; no fact was handed over that its flow has not
+            been told, and no change of its flow is there that has not been told to the neighbours.
         leaves_ended: `Flow.leaves_have_ended`.
         failed: `Flow.has_failed`.
         closed: an EndDrop completed here, or the command to skip the rest was done.

@@ -114,7 +114,7 @@ class NodeAnswers(_Reading):
         return _DONE
 
     def deploy(self, request: Deploy, text: bytes) -> Done:
-        self._claimed(request).deploy_share(text or b"[]", request.homes)
+        self._claimed(request).deploy_share(text or b"[]", request.homes, request.own)
         return _DONE
 
     def withdraw(self, request: Withdraw, text: bytes) -> Done:

@@ -82,6 +82,7 @@ class NodeSession:
         self.serial = 0
         """Grows with everything that happens to the session."""
         self._triggered = 0
+        self._own = host.address
         self._host = host
         self._state = SessionState.PRISTINE
         self._gathered = Gathered()
@@ -122,12 +123,14 @@ class NodeSession:
             self._deploy(graph, {})
         self.trigger(completed)
 
-    def deploy_share(self, text: bytes, homes: Mapping[str, str]) -> None:
+    def deploy_share(self, text: bytes, homes: Mapping[str, str], own: str) -> None:
         """Make the session run a share of a graph, given by the manager above; nothing is triggered.
 
         Args:
             homes: uid of each drop that lives on another node, with that node's address.
+            own: the address by which those nodes know this one.
         """
+        self._own = own
         with self._operating:
             self._need("deploying", _OPEN)
             gathered = Gathered()
@@ -150,7 +153,7 @@ class NodeSession:
         self._become(advance(self._state, SessionEvent.DEPLOY_STARTED))
         try:
             session, ghosts = self._made(prepare(graph, import_users=False), homes)
-            exchange = Exchange(session, ghosts, self._host.epoch, self._host.post, self._reported)
+            exchange = Exchange(session, ghosts, self._own, self._host.epoch, self._host.post, self._reported)
             session.watch(self._heard, exchange.rest)
         except BaseException:
             self._become(before)
@@ -404,7 +407,7 @@ class NodeSession:
             indices=np.asarray(rows, np.int32).tobytes(),
             states=b"" if states is None else states.state,
             execution=b"" if states is None else states.execution,
-            reports={} if report is None else {self._host.address: report},
+            reports={} if report is None else {self._own: report},
             lost={},
             causes=self.told_causes(),
         )

@@ -44,7 +44,7 @@ class WirePost:
     def now_s(self) -> float:
         return monotonic()
 
-    def send(self, node: str, session_id: str, message: Message) -> None:
+    def send(self, own: str, node: str, session_id: str, message: Message) -> None:
         try:
             if self._facts is not None:
                 self._facts.send(node, session_id, message)

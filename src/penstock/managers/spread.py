@@ -100,7 +100,10 @@ class Spread:
         token = session.token
         requests = {
             name: Deploy(
-                session_id=session.session_id, claim=token, homes=shares[name].homes if name in shares else {}
+                session_id=session.session_id,
+                claim=token,
+                own=name,
+                homes=shares[name].homes if name in shares else {},
             )
             for name in session.subs
             if name in shares or self._below.state(name) is not NodeState.LOST

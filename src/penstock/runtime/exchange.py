@@ -39,8 +39,8 @@ class Post(Protocol):
 
     def now_s(self) -> float: ...
 
-    def send(self, node: str, session_id: str, message: Message) -> None:
-        """Send a message; it may be lost."""
+    def send(self, own: str, node: str, session_id: str, message: Message) -> None:
+        """Send a message to a node that knows this one as `own`; it may be lost."""
 
     def read(self, node: str, session_id: str, uid: str) -> AbstractContextManager[Iterable[Buffer]]:
         """Read what another node holds of a drop; raises `PenstockError` where it cannot be had."""
@@ -64,14 +64,22 @@ class Exchange:
     """What one session tells other nodes and hears from them.
 
     Args:
+        own: the address by which the other nodes know this one.
         epoch: incarnation number of this node.
         report: given each new report; called on the telling thread.
     """
 
     def __init__(
-        self, session: Session, ghosts: Ghosts, epoch: int, post: Post, report: Callable[[Report], None]
+        self,
+        session: Session,
+        ghosts: Ghosts,
+        own: str,
+        epoch: int,
+        post: Post,
+        report: Callable[[Report], None],
     ) -> None:
         self._session = session
+        self._own = own
         self._post = post
         self._send_report = report
         self._homes = ghosts.homes
@@ -183,7 +191,7 @@ class Exchange:
                 self._timer_s = due_s
                 self._cancel_timer = self._post.later(max(0.0, due_s - now_s), self._again)
         for node, message in messages:
-            self._post.send(node, self._session.session_id, message)
+            self._post.send(self._own, node, self._session.session_id, message)
 
     def _again(self) -> None:
         with self._lock:

@@ -30,10 +30,10 @@ class MemoryPost:
     def now_s(self) -> float:
         return monotonic()
 
-    def send(self, node: str, session_id: str, message: Message) -> None:
+    def send(self, own: str, node: str, session_id: str, message: Message) -> None:
         other = self._wire.posts[node]
         manager = self._wire.managers[node]
-        other._hearer.submit(manager.receive, self._address, session_id, message)  # noqa: SLF001  its other end
+        other._hearer.submit(manager.receive, own, session_id, message)  # noqa: SLF001  its other end
 
     @contextmanager
     def read(self, node: str, session_id: str, uid: str) -> Iterator[Iterable[Buffer]]:

@@ -62,6 +62,7 @@ class RpcClient:
         self._numbers = count(1)  # of the loop's thread, as is all that follows
         self._waiting: dict[int, _Waiting] = {}
         self._is_closed = False
+        self._forget_closer: Callable[[], None] = _ignore
         self._push: Callable[[bytes, list[Bytes]], None] = _ignore
         self._connected: Callable[[int], None] = _ignore
         self._disconnected: Callable[[], None] = _ignore
@@ -79,7 +80,12 @@ class RpcClient:
         )
 
     def start(self) -> None:
-        """Begin to connect."""
+        """Begin to connect.
+
+        Raises:
+            WireError: the loop is not running.
+        """
+        self._forget_closer = self._loop.ask(lambda: self._loop.at_close(self._end))
         self._dialer.start()
 
     def close(self) -> None:
@@ -205,6 +211,7 @@ class RpcClient:
 
     def _end(self) -> None:
         self._is_closed = True
+        self._forget_closer()
         self._dialer.close()
         for number in list(self._waiting):
             self._fail(number, "this process has closed the connection")

@@ -262,14 +262,12 @@ def _next(opened: _Open, file: BinaryIO, offset: int, size: int) -> Bytes:
 def _region_reader(region: Region) -> Callable[[int, int], Bytes]:
     def read(offset: int, size: int) -> Bytes:
         size = max(0, min(size, region.size_bytes - offset))
-        piece = bytearray(size)
-        done = 0
-        with memoryview(piece) as view:
-            while done < size:
-                count = os.preadv(region.descriptor, [view[done:]], region.offset + offset + done)
-                if not count:
-                    raise OSError(f"it ends after {offset + done} of {region.size_bytes} bytes")
-                done += count
+        piece = os.pread(region.descriptor, size, region.offset + offset)
+        while len(piece) < size:
+            more = os.pread(region.descriptor, size - len(piece), region.offset + offset + len(piece))
+            if not more:
+                raise OSError(f"it ends after {offset + len(piece)} of {region.size_bytes} bytes")
+            piece += more
         return piece
 
     return read

@@ -152,7 +152,8 @@ class Dialer:
             return
         event = parse_monitor_message(self._monitor.recv_multipart(zmq.NOBLOCK))["event"]
         if event == zmq.EVENT_DISCONNECTED:
-            self._drain()  # what came before the cut counts
+            while self._drain():  # what came before the cut counts
+                continue
             self._cut()
         elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED and self._socket is not None:
             self._nonce = secrets.randbits(62)
@@ -167,16 +168,18 @@ class Dialer:
         if was_up and self._down is not None:
             self._loop.guard(self._down)
 
-    def _drain(self) -> None:
+    def _drain(self) -> bool:
+        """Take messages; whether there may be more."""
         for _ in range(AT_ONCE):
             if self._socket is None:
-                return
+                return False
             try:
                 head = self._socket.recv(zmq.NOBLOCK)
             except zmq.Again:
-                return
+                return False
             has_more = bool(self._socket.getsockopt(zmq.RCVMORE))
             self._take(head, rest(self._socket, head, has_more=has_more, most=self._limits.frames))
+        return True
 
     def _take(self, head: bytes, frames: list[Bytes] | None) -> None:
         if self._junk_book and self._junk_book.is_ignored(b"", monotonic()):

@@ -83,7 +83,7 @@ class Loop:
         self._cancelled = 0
         self._numbers = count()
         self._poller = zmq.Poller()
-        self._watched: dict[object, Call] = {}
+        self._watched: dict[object, Callable[[], object]] = {}
         self._closers: dict[int, Call] = {}
         self._context: zmq.Context[Socket]
         self._thread: threading.Thread | None = None
@@ -201,7 +201,7 @@ class Loop:
         socket.setsockopt(zmq.LINGER, 0)
         return socket
 
-    def watch(self, socket: Socket, call: Call) -> None:
+    def watch(self, socket: Socket, call: Callable[[], object]) -> None:
         """Make a call whenever there is something to read."""
         self._poller.register(socket, zmq.POLLIN)
         self._watched[socket] = call
@@ -217,7 +217,7 @@ class Loop:
         self._closers[number] = call
         return lambda: self._closers.pop(number, None) and None
 
-    def guard(self, call: Call) -> None:
+    def guard(self, call: Callable[[], object]) -> None:
         """Make a call; what it raises is reported."""
         try:
             call()

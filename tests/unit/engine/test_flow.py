@@ -370,3 +370,13 @@ def test_whether_anything_has_failed_can_be_asked() -> None:
     script = Script(app("x", "", "a"), data("a")).trigger("x")
     assert not script.flow.has_failed()
     assert script.fail("x").flow.has_failed()
+
+
+def test_an_app_waits_for_the_outputs_of_all_apps_before_it() -> None:
+    script = Script(
+        app("x", "", "a"), data("a"), app("y", "", "b"), data("b"), app("z", "a b", "c"), data("c")
+    )
+    script.trigger("x y").ready()
+    assert script.finish("x").ready() == []
+    assert script.finish("y").ready() == ["z"]
+    assert [script.flow.is_app(script.index[uid]) for uid in "xa"] == [True, False]
