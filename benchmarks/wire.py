@@ -10,9 +10,11 @@ with pauses between them and tells the time from one process to the callback in 
 `oneway-busy` has a Python thread compute beside the receiver, `oneway-tuned` too but with the switch interval that the
 composition root sets. `bulk` reads a content with `read_data`, `bulk-keys` under CURVE, `bulk-near` where both are on
 one host and share memory; `calls` are calls of one thread, one after the other. `socket-bulk` and `socket-oneway` are
-a bare TCP socket with the same bytes, `socket-keys` PUSH and PULL sockets of pyzmq under CURVE.
+a bare TCP socket with the same bytes, `zmq-oneway` a bare DEALER and ROUTER that no other thread shares, and
+`socket-keys` bare PUSH and PULL under CURVE.
 
-Figures: `facts_per_s`, `us` (median of one run), `us_p99`, `mb_per_s` (of 10^6 bytes); `ratio` is to the bare socket.
+Figures: `facts_per_s`, `us` (median of one run), `us_p99`, `mb_per_s` (of 10^6 bytes); `ratio` is to the bare
+counterpart named in `CASES`.
 """
 
 import argparse
@@ -59,13 +61,7 @@ def keys_of(given: Line) -> Keys | None:
 def serve(case: str, given: Line) -> None:
     """Be the other process of a case."""
     with ExitStack() as stack:
-        {
-            "facts": send_facts,
-            "oneway": send_facts,
-            "bulk": serve_bulk,
-            "calls": serve_bulk,
-            "socket": serve_socket,
-        }[case.split("-")[0]](case, given, stack)
+        SERVES[case.split("-")[0]](case, given, stack)
 
 
 def tell(line: Line) -> None:
@@ -136,6 +132,29 @@ def serve_socket(case: str, given: Line, stack: ExitStack) -> None:
             peer.sendall(time.monotonic_ns().to_bytes(8, "big"))
             time.sleep(PAUSE_S)
     sys.stdin.read()
+
+
+def send_zmq(case: str, given: Line, stack: ExitStack) -> None:
+    context = zmq.Context()
+    dealer = context.socket(zmq.DEALER)
+    dealer.connect(f"tcp://{HOST}:{given['port']}")
+    for _ in range(MESSAGES):
+        dealer.send(b"", zmq.SNDMORE)
+        dealer.send(time.monotonic_ns().to_bytes(8, "big"))
+        time.sleep(PAUSE_S)
+    tell({})
+    sys.stdin.read()
+    context.destroy(0)
+
+
+SERVES: dict[str, Callable[[str, Line, ExitStack], None]] = {
+    "facts": send_facts,
+    "oneway": send_facts,
+    "bulk": serve_bulk,
+    "calls": serve_bulk,
+    "socket": serve_socket,
+    "zmq": send_zmq,
+}
 
 
 # The measuring process
@@ -232,6 +251,19 @@ class Nowhere:
         self.size += len(piece)
 
 
+def measure_zmq(case: str, size: int) -> Line:
+    context = zmq.Context()
+    router = context.socket(zmq.ROUTER)
+    port = router.bind_to_random_port(f"tcp://{HOST}")
+    times: list[int] = []
+    with other(case, {"port": port}):
+        while len(times) < MESSAGES:
+            sent = int.from_bytes(router.recv_multipart()[2], "big")
+            times.append(time.monotonic_ns() - sent)
+    context.destroy(0)
+    return percentiles(case, times)
+
+
 def measure_bulk(case: str, size: int) -> Line:
     public, secret = zmq.curve_keypair()
     given: Line = {"size": size}
@@ -306,6 +338,7 @@ MEASURES: dict[str, Callable[[str, int], Line]] = {
     "bulk": measure_bulk,
     "calls": measure_calls,
     "socket": measure_socket,
+    "zmq": measure_zmq,
 }
 CASES = {  # each with the bare one that it is compared with
     "socket-bulk": "",
@@ -314,9 +347,10 @@ CASES = {  # each with the bare one that it is compared with
     "socket-keys": "",
     "bulk-keys": "socket-keys",
     "socket-oneway": "",
-    "oneway": "socket-oneway",
-    "oneway-busy": "socket-oneway",
-    "oneway-tuned": "socket-oneway",
+    "zmq-oneway": "socket-oneway",
+    "oneway": "zmq-oneway",
+    "oneway-busy": "zmq-oneway",
+    "oneway-tuned": "zmq-oneway",
     "calls": "socket-oneway",
     "facts": "",
 }

@@ -49,7 +49,14 @@ def main(level, port):
     if level == "node":
         ask("add_node_subscriptions", "s", {NODE: [["A", 2, "Z"]]})
     ask("deploy_session", "s", ["A"])
-    for name in ("graph_status", "graph", "session", "session_dir", "session_repro_status", "session_repro_data"):
+    for name in (
+        "graph_status",
+        "graph",
+        "session",
+        "session_dir",
+        "session_repro_status",
+        "session_repro_data",
+    ):
         ask(name, "s")
     ask("get_drop_status", "s", "B")
     ask("get_drop_data", "s", "C")

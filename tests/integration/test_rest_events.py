@@ -74,8 +74,13 @@ def test_events_are_numbered_within_the_run_of_the_process(port: int, manager: F
         manager.destroy("s")
         first, second = stream.event(), stream.event()
     assert (first["id"], first["event"]) == ("e7-1", "session")
-    assert first["data"] == {"version": 1, "kind": "session", "session_id": "s", "detail": {"state": "pristine"}}
-    assert (second["id"], second["data"]["detail"]) == ("e7-2", {"state": "destroyed"})
+    assert first["data"] == {
+        "version": 1,
+        "kind": "session",
+        "session_id": "s",
+        "detail": {"state": "PRISTINE"},
+    }
+    assert (second["id"], second["data"]["detail"]) == ("e7-2", {"state": "DELETED"})
 
 
 def test_a_stream_is_taken_up_where_it_ended(port: int, manager: FakeManager) -> None:
@@ -125,7 +130,7 @@ def test_a_session_s_stream_tells_of_it_alone_and_ends_with_it(port: int, manage
         told = []
         while event := stream.event():
             told.append(event["data"])
-    assert [data["detail"]["state"] for data in told] == ["building", "destroyed"]
+    assert [data["detail"]["state"] for data in told] == ["BUILDING", "DELETED"]
 
 
 def test_a_client_hears_again_after_its_manager_was_restarted() -> None:

@@ -188,7 +188,7 @@ def test_closing_ends_within_its_limit_and_leaves_no_thread(manager: FakeManager
     for connection in (stream, idle):
         connection.close()
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", server.port or 1), 1)
+        socket.create_connection(("127.0.0.1", server.port), 1)
 
 
 def test_pieces_of_any_size_make_the_same_body(port: int, manager: FakeManager) -> None:

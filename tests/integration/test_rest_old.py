@@ -65,7 +65,9 @@ def test_the_way_of_a_submission(port: int, manager: FakeManager) -> None:
     assert set(session.json["dir"]) == {"dir"}
     states = ask(port, "GET", "/api/sessions/SID/graph/status").json
     assert states == {"A": {"status": 2}, "B": {"status": 2, "execStatus": 2}, "C": {"status": 2}}
-    assert ask(port, "GET", "/api/sessions").json == [{"sessionId": "SID", "status": nested(manager, 4), "size": 3}]
+    assert ask(port, "GET", "/api/sessions").json == [
+        {"sessionId": "SID", "status": nested(manager, 4), "size": 3}
+    ]
     assert ask(port, "DELETE", "/api/sessions/SID").json == SUCCESS
 
 
@@ -101,11 +103,27 @@ def test_every_answer_tells_its_length_and_is_never_in_pieces(port: int, manager
     as_old_client(port, "/api/sessions", b'{"sessionId": "s"}')
     as_old_client(port, "/api/sessions/s/graph/append", text(CHAIN))
     ask(port, "POST", "/api/sessions/s/deploy", b"completed=A", Content_Type=FORM)
-    paths = ["", "/status", "/graph", "/graph/size", "/graph/status", "/dir", "/repro/status", "/repro/data", "/logs"]
+    paths = [
+        "",
+        "/status",
+        "/graph",
+        "/graph/size",
+        "/graph/status",
+        "/dir",
+        "/repro/status",
+        "/repro/data",
+        "/logs",
+    ]
     paths += ["/graph/drop/B", "/graph/drop/data/C", "/graph/drop/nope"]
     answers = [ask(port, "GET", f"/api/sessions/s{path}") for path in paths]
-    answers += [ask(port, "GET", f"/api{path}") for path in ("", "/sessions", "/nodes", "/submission_method", "/no")]
-    answers += [ask(port, "OPTIONS", "/api/sessions"), ask(port, "GET", "/"), ask(port, "GET", "/session?sessionId=s")]
+    answers += [
+        ask(port, "GET", f"/api{path}") for path in ("", "/sessions", "/nodes", "/submission_method", "/no")
+    ]
+    answers += [
+        ask(port, "OPTIONS", "/api/sessions"),
+        ask(port, "GET", "/"),
+        ask(port, "GET", "/session?sessionId=s"),
+    ]
     for answer in answers:
         assert int(answer.headers["content-length"]) == len(answer.body) > 0
         assert "transfer-encoding" not in answer.headers
@@ -269,7 +287,9 @@ def test_before_a_graph_a_composite_tells_little(port: int, manager: FakeManager
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/api/stop"), ("GET", "/api/shutdown")])
-def test_a_manager_is_stopped_after_its_answer(port: int, manager: FakeManager, method: str, path: str) -> None:
+def test_a_manager_is_stopped_after_its_answer(
+    port: int, manager: FakeManager, method: str, path: str
+) -> None:
     answer = ask(port, method, path)
     if path == "/api/shutdown" and manager.level is not Level.NODE:
         assert answer.status == 404

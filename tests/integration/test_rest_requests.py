@@ -109,7 +109,9 @@ def test_no_drops_are_no_error(port: int) -> None:
 def test_links_to_what_is_not_there_yet_are_told(port: int, manager: FakeManager) -> None:
     answer = ask(port, "POST", f"{S}/s/graph", text([data("X", consumers=["later"])]), **JSON)
     assert answer.status == 200
-    assert [(w["code"], w["uid"], w["problem"]) for w in answer.json["warnings"]] == [("dangling_link", "X", "PS302")]
+    assert [(w["code"], w["uid"], w["problem"]) for w in answer.json["warnings"]] == [
+        ("dangling_link", "X", "PS302")
+    ]
 
 
 def test_at_most_a_hundred_findings_are_told(port: int) -> None:
@@ -140,7 +142,9 @@ def test_bad_deployments(port: int, manager: FakeManager, drops: list[Any], word
 
 def test_an_unknown_root_is_named(port: int, manager: FakeManager) -> None:
     before = answers(manager, "s")
-    document = refused(ask_json(port, "POST", f"{S}/s/deploy", {"completed": ["A", "nope"]}), 400, "unknown_uid")
+    document = refused(
+        ask_json(port, "POST", f"{S}/s/deploy", {"completed": ["A", "nope"]}), 400, "unknown_uid"
+    )
     assert [found["uid"] for found in document["errors"]] == ["nope"]
     assert answers(manager, "s") == before
 

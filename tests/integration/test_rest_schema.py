@@ -11,8 +11,8 @@ import pytest
 from penstock.managers.api import Level
 from penstock.rest.server import RestServer
 from penstock.testing.fake_manager import FakeManager
+from tests.conftest import PROVE
 
-from ..conftest import PROVE
 from .manager_contract import CHAIN, NODE, text
 
 pytestmark = pytest.mark.skipif(

@@ -57,7 +57,9 @@ def open_to_all(manager: FakeManager) -> Iterator[int]:
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
-@pytest.mark.parametrize("given", [None, "Bearer wrong", "Bearer ", f"Basic {TOKEN}", TOKEN, f"Bearer {TOKEN}x"])
+@pytest.mark.parametrize(
+    "given", [None, "Bearer wrong", "Bearer ", f"Basic {TOKEN}", TOKEN, f"Bearer {TOKEN}x"]
+)
 def test_no_route_answers_without_the_token(
     guarded: int, manager: FakeManager, method: str, path: str, given: str | None
 ) -> None:
@@ -93,7 +95,8 @@ def test_requests_without_a_token_shut_nobody_out(guarded: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil", "", "evil@localhost", "169.254.169.254"]
+    "host",
+    ["evil.example", "127.0.0.1.evil.example", "localhost.evil", "", "evil@localhost", "169.254.169.254"],
 )
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 def test_no_route_answers_to_a_foreign_name(
@@ -104,7 +107,9 @@ def test_no_route_answers_to_a_foreign_name(
     assert manager.calls == []
 
 
-@pytest.mark.parametrize("host", ["localhost", "localhost:80", "127.0.0.1:1", "[::1]:8000", "penstock.example:99"])
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:80", "127.0.0.1:1", "[::1]:8000", "penstock.example:99"]
+)
 def test_our_own_names_are_known(open_to_all: int, host: str) -> None:
     assert ask(open_to_all, "GET", "/api", Host=host).status == 200
 
@@ -113,7 +118,9 @@ def cross(answer: Raw) -> str | None:
     return answer.headers.get("access-control-allow-origin")
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost:1", "https://dlg-tm.localhost"])
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "http://localhost:1", "https://dlg-tm.localhost"]
+)
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 def test_pages_of_other_origins_may_not_ask_even_without_authentication(
     open_to_all: int, manager: FakeManager, origin: str, method: str, path: str
@@ -131,7 +138,9 @@ def test_allowed_origins_may_ask(open_to_all: int) -> None:
     for origin in (own, "http://dlg-tm.localhost", "https://eagle.example"):
         answer = ask(open_to_all, "GET", "/api", Origin=origin)
         assert (answer.status, cross(answer), answer.headers["vary"]) == (200, origin, "Origin")
-        before = ask(open_to_all, "OPTIONS", "/api/sessions", Origin=origin, Access_Control_Request_Method="POST")
+        before = ask(
+            open_to_all, "OPTIONS", "/api/sessions", Origin=origin, Access_Control_Request_Method="POST"
+        )
         assert (before.status, cross(before), before.json) == (200, origin, {})
     assert cross(ask(open_to_all, "GET", "/api")) is None
 

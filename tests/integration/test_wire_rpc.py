@@ -345,6 +345,20 @@ def test_a_call_that_raises_is_reported_and_the_loop_goes_on():
     assert [type(fault) for fault in faults] == [ZeroDivisionError, IndexError]
 
 
+def test_a_call_that_hangs_makes_the_end_late_and_not_endless():
+    gate = threading.Event()
+    loop = Loop(name="hanging")
+    loop.start()
+    loop.soon(lambda: gate.wait(LIMIT_S) and None)
+    with pytest.raises(WireError, match="hanging did not end"):
+        loop.close(0.05)
+    gate.set()
+    loop.close(LIMIT_S)
+    assert not loop.soon(lambda: None)
+    with pytest.raises(WireError, match="not running"):
+        loop.ask(lambda: None)
+
+
 def test_timers_go_off_in_order_and_cancelled_ones_do_not():
     done = threading.Event()
     order: list[int] = []

@@ -7,6 +7,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 
 import msgspec
 import pytest
@@ -60,16 +61,24 @@ JUNK = [
 class Raw:
     """A DEALER of our own that says hello and then whatever it likes."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, keys: Keys | None = None) -> None:
         self.context = zmq.Context()
         self.socket = self.context.socket(zmq.DEALER)
         self.socket.setsockopt(zmq.LINGER, 0)
         self.socket.setsockopt(zmq.RCVTIMEO, int(LIMIT_S * 1000))
+        if keys is not None:
+            keys.guard_client(self.socket)
         self.socket.connect(f"tcp://127.0.0.1:{port}")
 
     def greet(self) -> None:
         self.socket.send(msgspec.msgpack.encode(Hello(VERSION, secrets.token_bytes(16), 5, "raw")))
         assert self.socket.recv()
+
+    def beat(self) -> None:
+        """Say that it is there, and wait a moment for the answer that may not come."""
+        self.socket.send(msgspec.msgpack.encode(["beat", 1]))
+        if self.socket.poll(50):
+            self.socket.recv()
 
     def __enter__(self) -> "Raw":
         return self
@@ -168,6 +177,16 @@ def test_what_a_stranger_sends_before_its_hello_is_dropped(ends: Ends):
     assert server.listener.early == 1
 
 
+def test_a_connection_that_says_hello_again_under_another_name_is_one_caller(ends: Ends):
+    server = ends.server(ECHO)
+    with Raw(server.port) as raw:
+        for _ in range(5):
+            raw.greet()
+        raw.socket.send_multipart([msgspec.msgpack.encode(["call", 1, 9, "echo", 30.0, False]), b"one"])
+        assert raw.socket.recv_multipart()[1] == b"one"
+    assert len(server.listener._callers) == len(server.listener._routes) == 1
+
+
 def test_another_version_is_not_talked_to(ends: Ends, caplog):
     server = ends.server(ECHO)
     told = threading.Event()
@@ -238,6 +257,44 @@ def test_a_guest_comes_in_while_its_key_is_allowed(ends: Ends, tmp_path):
     assert len(called) == count
     assert b"too early" not in called
     client.close()
+
+
+def test_a_guest_that_is_let_in_again_is_heard_on_the_connection_that_it_has(ends: Ends, tmp_path):
+    keys = Keys.create(tmp_path / "keys")
+    guest = Keys.create(tmp_path / "guest", server=keys.public)
+    allowed = tmp_path / "keys" / "allowed" / "guest"
+    allowed.write_bytes(guest.public)
+    server = guarded(ends, keys, [])
+    client = ends.client(server.port, ends.loop(guest), limits=QUICK)
+    allowed.unlink()
+    while server.listener._callers:
+        with suppress(NodeDown):
+            client.call("note", timeout_s=0.05)
+    allowed.write_bytes(guest.public)
+    while not server.listener._callers:
+        with suppress(NodeDown):
+            client.call("note", timeout_s=0.3)
+    assert client.call("note", b"again")[0] == b"again"
+
+
+def test_a_guest_that_was_shown_out_is_not_let_in_by_another_hello(ends: Ends, tmp_path):
+    called: list[bytes] = []
+    keys = Keys.create(tmp_path / "keys")
+    guest = Keys.create(tmp_path / "guest", server=keys.public)
+    allowed = tmp_path / "keys" / "allowed" / "guest"
+    allowed.write_bytes(guest.public)
+    server = guarded(ends, keys, called)
+    with Raw(server.port, guest) as raw:
+        raw.greet()
+        allowed.unlink()
+        while server.listener._callers:
+            raw.beat()
+        raw.socket.send(msgspec.msgpack.encode(Hello(VERSION, secrets.token_bytes(16), 5, "raw")))
+        raw.socket.send_multipart([msgspec.msgpack.encode(["call", 1, 9, "note", 30.0, False]), b"in vain"])
+        while not server.listener.junk():
+            raw.beat()
+    assert called == []
+    assert not server.listener._callers
 
 
 def test_what_travels_under_keys_cannot_be_read_on_the_way(ends: Ends):

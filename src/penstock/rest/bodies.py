@@ -61,9 +61,9 @@ class _Zlib:
 
 
 class _Zstd:
-    """A zstd frame. One piece may inflate to 128 kB, so pieces are fed in small bites."""
+    """A zstd frame. Four bytes may inflate to 128 kB and the library knows no limit, so it is fed in small bites."""
 
-    _BITE = 1 << 10
+    _BITE = 64
 
     def __init__(self) -> None:
         try:
@@ -86,6 +86,8 @@ class _Zstd:
                 yield self._stream.decompress(data[start : start + self._BITE])
             except self._error as exc:
                 raise RequestRefused("bad_encoding", f"the compressed body cannot be read: {exc}") from exc
+        if self._stream.unused_data:
+            raise RequestRefused("bad_encoding", "there is more behind the end of the zstd frame")
 
 
 class Inflater:

@@ -90,6 +90,9 @@ class Listener:
     Args:
         application: made on the thread of the loop, once.
         closing: awaited first when the listener closes; ends streams that would never end.
+
+    Attributes:
+        port: what is or was bound, 0 before the start.
     """
 
     def __init__(
@@ -108,11 +111,7 @@ class Listener:
         self._up = threading.Event()
         self._fault: BaseException | None = None
         self._state = ServerState()
-
-    @property
-    def port(self) -> int:
-        """The port that is bound, 0 before the start."""
-        return int(self._socket.getsockname()[1]) if self._socket is not None else 0
+        self.port = 0
 
     @property
     def count(self) -> int:
@@ -126,6 +125,7 @@ class Listener:
             StartRefused: the address cannot be bound.
         """
         self._socket = self._bind()
+        self.port = self._socket.getsockname()[1]
         self._thread = threading.Thread(target=self._run, args=(self._socket,), name="penstock-rest")
         self._thread.start()
         if not self._up.wait(_START_S) or self._fault is not None:
@@ -181,6 +181,11 @@ class Listener:
         )
         self._up.set()
         await self._stop.wait()
+        # asyncio loses a connection that it is about to accept when its server closes, so first no more are
+        # accepted, then those get the turns of the loop that they take (two or three).
+        self._loop.remove_reader(listening.fileno())
+        for _ in range(10):
+            await asyncio.sleep(0)
         server.close()
         await self._drain()
 
@@ -189,8 +194,7 @@ class Listener:
         await self._closing()
         for connection in list(self._state.connections):
             connection.shutdown()
-        # All tasks, not only requests: a connection may be just being accepted.
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        tasks = set(self._state.tasks)
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=self._settings.close_s)
             for task in late:

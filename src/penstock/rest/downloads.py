@@ -21,16 +21,25 @@ _SPOOLED = 1 << 20
 
 
 def _size(file: IO[bytes]) -> int | None:
-    if not file.seekable():
+    # Content that comes from another node, or from a user's drop class, may only know how to be read.
+    is_seekable = getattr(file, "seekable", None)
+    if is_seekable is None or not is_seekable():
         return None
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     return size
 
 
-async def download(service: Service, file: IO[bytes], name: str, media_type: str) -> Response:
-    """Return an answer that is the content of a file, which is closed when the answer has ended."""
-    size = await service.ask(_size, file)
+async def download(
+    service: Service, file: IO[bytes], name: str, media_type: str, size_bytes: int | None = None
+) -> Response:
+    """Return an answer that is the content of a file, which is closed when the answer has ended.
+
+    Args:
+        size_bytes: its size, if the caller knows it where the file does not.
+    """
+    found = await service.ask(_size, file)
+    size = size_bytes if found is None else found
     headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}"}
     if size is not None:
         headers["Content-Length"] = str(size)
@@ -45,7 +54,7 @@ async def download(service: Service, file: IO[bytes], name: str, media_type: str
                 left = None if left is None else left - len(data)
                 yield data
         finally:
-            file.close()
+            service.later(file.close)  # a read may be under way
 
     return StreamingResponse(pieces(), headers=headers, media_type=media_type)
 

@@ -121,7 +121,7 @@ class Hub:
             change.kind.encode(),
             msgspec.json.encode(document),
         )
-        is_last = change.kind == "session" and change.detail.get("state") == "destroyed"
+        is_last = change.kind == "session" and change.detail.get("state") == "DELETED"
         self._kept.append(_Event(self.version, change.session_id, text, is_last))
         self._wake()
 

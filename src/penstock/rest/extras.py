@@ -41,6 +41,7 @@ class CompositeExtras(Protocol):
 
     def islands(self) -> list[str]:
         """Return the addresses of the islands right below, none at an island."""
+        ...  # pyright wants to see that nothing is meant to be here
 
     def sub_sessions(self, address: str) -> list[SessionInfo]:
         """Return the sessions of one node as they are there.
@@ -48,6 +49,7 @@ class CompositeExtras(Protocol):
         Raises:
             NodeUnknown: it is none of ours.
         """
+        ...  # pyright wants to see that nothing is meant to be here
 
 
 @runtime_checkable
@@ -56,3 +58,4 @@ class PastSessions(Protocol):
 
     def past_sessions(self) -> list[str]:
         """Return the ids of sessions of which only a folder is left."""
+        ...  # pyright wants to see that nothing is meant to be here

@@ -78,6 +78,8 @@ PROBLEM_WORDS: dict[str, str] = {
     "PS401": "bad_parameter",
     "PS402": "bad_parameter",
     "PS403": "bad_parameter",
+    "PS501": "missing_field",
+    "PS502": "unknown_node",
 }
 """What is wrong with a graph, as clients of the new interface see it."""
 

@@ -96,7 +96,7 @@ async def sessions(request: Request) -> Response:
 async def session(request: Request, sid: str) -> Response:
     """Tell a session's status, graph and folder."""
     service = service_of(request)
-    return answer(await service.ask(whole_session, service.manager, sid))
+    return await service.told(whole_session, service.manager, sid)
 
 
 @router.delete("/sessions/{sid}")
@@ -167,7 +167,11 @@ async def graph_size(request: Request, sid: str) -> Response:
 async def graph_status(request: Request, sid: str) -> Response:
     """Return the states of all drops."""
     service = service_of(request)
-    return answer(plain_states(await service.ask(service.manager.graph_status, sid)))
+    return await service.told(_states, service.manager, sid)
+
+
+def _states(manager: Manager, sid: str) -> dict[str, dict[str, int]]:
+    return plain_states(manager.graph_status(sid))
 
 
 @router.post("/sessions/{sid}/graph/append")
@@ -243,7 +247,7 @@ async def repro_status(request: Request, sid: str) -> Response:
 async def repro_data(request: Request, sid: str) -> Response:
     """Return the graph with its reproducibility record."""
     service = service_of(request)
-    return answer(await service.ask(_repro, service.manager, sid))
+    return await service.told(_repro, service.manager, sid)
 
 
 def _repro(manager: Manager, sid: str) -> dict[str, Any]:  # Any: plain JSON values

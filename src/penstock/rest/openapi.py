@@ -106,7 +106,9 @@ def _document(application: FastAPI) -> Plain:
     for path in document["paths"].values():
         for operation in path.values():
             if not operation.pop("x-422", False):
-                operation["responses"].pop("422", None)  # the framework's own; invalid parameters get 400 here
+                operation["responses"].pop(
+                    "422", None
+                )  # the framework's own; invalid parameters get 400 here
             for parameter in operation.get("parameters", ()):
                 if parameter["name"] == "session_id":
                     parameter["schema"]["pattern"] = schema.SESSION_ID

@@ -22,6 +22,7 @@ from penstock.managers.api import (
 from penstock.rest.faults import PROBLEM_WORDS
 
 __all__ = [
+    "SESSION_ID",
     "AddedAnswer",
     "Create",
     "Deploy",
@@ -35,7 +36,6 @@ __all__ = [
     "NodesAnswer",
     "ProblemDocument",
     "ReproAnswer",
-    "SESSION_ID",
     "SessionAnswer",
     "SessionsAnswer",
     "StatesAnswer",
@@ -91,7 +91,7 @@ class SessionAnswer(msgspec.Struct):
         """Return what a manager told, as it travels."""
         return cls(
             info.session_id,
-            info.state.name.lower(),
+            info.state.name,
             numbers(info.status),
             info.size,
             list(info.causes),
@@ -104,7 +104,7 @@ class SessionAnswer(msgspec.Struct):
         """Return it as a manager tells it."""
         return SessionInfo(
             self.session_id,
-            SessionState[self.state.upper()],
+            SessionState[self.state],
             _states_of(self.status),
             self.size,
             tuple(self.causes),

@@ -8,8 +8,10 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from fastapi import Request
+from starlette.responses import Response
 
 from penstock.managers.api import Manager
+from penstock.rest.answers import answer
 from penstock.rest.bodies import read_body, read_json
 from penstock.rest.events import Hub
 from penstock.rest.faults import RequestRefused
@@ -78,6 +80,20 @@ class Service:
         self._running.add(future)
         future.add_done_callback(self._running.discard)
         return await asyncio.wrap_future(future)
+
+    def later(self, function: Callable[[], object]) -> None:
+        """Call a function on a thread, and wait for it no sooner than at the end."""
+        future = self._pool.submit(function)
+        self._running.add(future)
+        future.add_done_callback(self._running.discard)
+
+    async def told(self, function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> Response:
+        """Answer what a function returns, encoded on its thread too: it may be much."""
+
+        def make() -> Response:
+            return answer(function(*args, **kwargs))
+
+        return await self.ask(make)
 
     async def body(self, request: Request) -> bytes:
         """Return a request's body, inflated."""

@@ -39,8 +39,11 @@ async def drops(
     `state` and `execution` are base64 of a byte per drop. A version that was never told gets all drops.
     """
     service = service_of(request)
-    states = await service.ask(service.manager.graph_status, session_id, since)
-    return answer(schema.StatesAnswer.of(states, named=uids))
+
+    def states() -> schema.StatesAnswer:
+        return schema.StatesAnswer.of(service.manager.graph_status(session_id, since), named=uids)
+
+    return await service.told(states)
 
 
 @router.get(
@@ -50,8 +53,10 @@ async def drops(
 async def data(request: Request, session_id: str, uid: str) -> Response:
     """Return the content of a complete data drop."""
     service = service_of(request)
+    size = (await service.ask(service.manager.drop, session_id, uid)).size_bytes
     file = await service.ask(service.manager.open_data, session_id, uid)
-    return await download(service, file, uid.rpartition("/")[2] or "data", "application/octet-stream")
+    name = uid.rpartition("/")[2] or "data"
+    return await download(service, file, name, "application/octet-stream", size)
 
 
 @router.get(
@@ -70,13 +75,17 @@ async def log(request: Request, session_id: str) -> Response:
     """Return the session's log: a JSON object per line with drop, time, stream, text and node."""
     service = service_of(request)
     records = iter(await service.ask(service.manager.log, session_id))
-    return StreamingResponse(_lines(service, records), media_type="application/x-ndjson")
+    first = await service.ask(_some, records)  # a manager may tell only now that there is no such session
+    return StreamingResponse(_lines(service, first, records), media_type="application/x-ndjson")
 
 
-async def _lines(service: Service, records: Iterator[Mapping[str, str]]) -> AsyncIterator[bytes]:
+async def _lines(
+    service: Service, batch: list[dict[str, str]], records: Iterator[Mapping[str, str]]
+) -> AsyncIterator[bytes]:
     encoder = msgspec.json.Encoder()
-    while batch := await service.ask(_some, records):
+    while batch:
         yield encoder.encode_lines(batch)
+        batch = await service.ask(_some, records)
 
 
 def _some(records: Iterable[Mapping[str, str]]) -> list[dict[str, str]]:

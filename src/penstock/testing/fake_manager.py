@@ -118,9 +118,9 @@ class FakeManager:
             return
         for i, ((node,), spec) in enumerate(zip(graph.columns("node"), graph.drops, strict=True)):
             if not node:
-                yield Problem("PS202", "the drop has no node", spec.key, f"/{i}")
+                yield Problem("PS501", "the drop has no node", spec.key, f"/{i}")
             elif not any(str(known).startswith(str(node)) for known in self._nodes):
-                yield Problem("PS207", f"{node!r} is no node of ours", spec.key, f"/{i}/node")
+                yield Problem("PS502", f"{node!r} is no node of ours", spec.key, f"/{i}/node")
 
     def link(self, session_id: str, left: str, kind: LinkKind, right: str) -> None:
         self._begin("link")
@@ -187,7 +187,7 @@ class FakeManager:
             self._find(session_id)
             del self._sessions[session_id]
             self.subscribed.pop(session_id, None)
-        self._tell(Change("session", session_id, {"state": "destroyed"}))
+        self._tell(Change("session", session_id, {"state": "DELETED"}))
 
     # Questions
 
@@ -361,7 +361,7 @@ class FakeManager:
     def _tell_state(self, session_id: str) -> None:
         session = self._sessions.get(session_id)
         if session is not None:
-            self._tell(Change("session", session_id, {"state": session.state.name.lower()}))
+            self._tell(Change("session", session_id, {"state": session.state.name}))
 
     def _tell_drops(self, session_id: str) -> None:
         session = self._sessions.get(session_id)

@@ -83,6 +83,7 @@ class Dialer:
         self._limits = limits or Limits()
         self._peer = secrets.token_bytes(PEER_BYTES)
         self._nonce = 0
+        self._heard_s = 0.0
         self._socket: Socket | None = None
         self._monitor: Socket | None = None
         self._timer: Timer | None = None
@@ -140,8 +141,8 @@ class Dialer:
         self._cut()
         self._loop.forget(self._socket)
         self._loop.forget(self._monitor)
+        self._socket.disable_monitor()  # it says so to the monitor, and waits for ever where there is none any more
         self._monitor.close(0)
-        self._socket.disable_monitor()
         self._socket.close(0)
         self._socket = self._monitor = None
         if self._forget_closer is not None:
@@ -156,8 +157,11 @@ class Dialer:
                 continue
             self._cut()
         elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED and self._socket is not None:
-            self._nonce = secrets.randbits(62)
-            self._send(self._socket, (_encode(Hello(VERSION, self._peer, self._nonce, self._name)),))
+            self._hello(self._socket)
+
+    def _hello(self, socket: Socket) -> None:
+        self._nonce = self._nonce or secrets.randbits(62)
+        self._send(socket, (_encode(Hello(VERSION, self._peer, self._nonce, self._name)),))
 
     def _cut(self) -> None:
         self._nonce = 0
@@ -202,11 +206,14 @@ class Dialer:
             note = TO_DIALER.decode(head)
         except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
             raise WireError("it is neither welcome nor echo") from exc
+        self._heard_s = monotonic()
         if isinstance(note, Echo):
             if self._echo is not None:
                 self._echo(note.epoch)
         elif note.nonce == self._nonce and self._nonce:
             self._nonce = 0
+            if self.is_up:
+                return
             self.is_up = True
             self._timer = self._loop.later(self._limits.beat_s, self._beat)
             if self._up is not None:
@@ -215,3 +222,5 @@ class Dialer:
     def _beat(self) -> None:
         self._timer = self._loop.later(self._limits.beat_s, self._beat)
         self.send((_BEAT,))
+        if self._socket is not None and monotonic() - self._heard_s > self._limits.silent_s:
+            self._hello(self._socket)  # it may have forgotten us, or let nobody of our key in for a while

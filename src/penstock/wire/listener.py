@@ -44,6 +44,7 @@ log = logging.getLogger(__name__)
 _LOGGED = 100  # peers whose junk is told in the log; of more it is counted only
 _MOST_NAME = 256
 _PEERS = 10_000
+_UNBIND_MS = 1000
 _encode = msgspec.msgpack.encode
 
 
@@ -52,8 +53,8 @@ class _Caller:
     """A peer that said hello.
 
     Attributes:
-        route: its present connection, by ZeroMQ's number. We do not let clients choose it and take it over
-            (ROUTER_HANDOVER): libzmq 4.3.5 ends the process when that happens while a message is being read.
+        route: its present connection, by a number that ZeroMQ gives and never gives again. A client does not choose
+            it: what an older connection left would be taken for the new one's.
         key: its public key as text where there are keys.
     """
 
@@ -170,6 +171,7 @@ class Listener:
         if self._socket is None:
             return
         self._loop.forget(self._socket)
+        _unbind(self._socket)
         self._socket.close(0)
         self._socket = None
         if self._timer is not None:
@@ -233,12 +235,17 @@ class Listener:
             raise WireError(f"its sender speaks version {hello.version}, this process {VERSION}")
         if len(hello.name) > _MOST_NAME or len(self._callers) >= _PEERS:
             raise WireError("its sender has too long a name, or too many have come")
+        if self._is_refused(key):
+            raise WireError("its sender's key is not allowed any more")
         peer = Peer(hello.peer)
         before = self._callers.get(peer)
         if len(peer) != PEER_BYTES or (before is not None and before.key != key):
             raise WireError("its sender says that it is somebody else")
         if before is not None:
             self._routes.pop(before.route, None)
+        other = self._routes.pop(route, None)
+        if other is not None and other.peer != peer:  # one connection, one caller
+            del self._callers[other.peer]
         caller = _Caller(peer, route, hello.name, key, monotonic())
         self._callers[peer] = self._routes[route] = caller
         self.send(peer, (_encode(Welcome(VERSION, hello.nonce, self._epoch)),))
@@ -254,9 +261,7 @@ class Listener:
     def _look(self) -> None:
         """Forget who has been silent for long, and who may not talk to us any more."""
         self._timer = self._loop.later(self._limits.beat_s, self._look)
-        keys = self._loop.keys
-        shown = {caller.key for caller in self._callers.values()}
-        refused = {key for key in shown if keys is not None and not (key and keys.allows(key.encode()))}
+        refused = set(filter(self._is_refused, {caller.key for caller in self._callers.values()}))
         late_s = monotonic() - self._limits.forget_s
         callers = list(self._callers.items())
         for peer in [peer for peer, caller in callers if caller.heard_s < late_s or caller.key in refused]:
@@ -264,8 +269,26 @@ class Listener:
             if self._gone is not None:
                 self._gone(peer)
 
+    def _is_refused(self, key: str | None) -> bool:
+        keys = self._loop.keys
+        return keys is not None and (key is None or not keys.allows(key.encode()))
+
 
 def _port(socket: Socket) -> int:
+    return int(_endpoint(socket).rpartition(b":")[2])
+
+
+def _endpoint(socket: Socket) -> bytes:
     endpoint = socket.getsockopt(zmq.LAST_ENDPOINT)
     assert isinstance(endpoint, bytes)
-    return int(endpoint.rpartition(b":")[2].rstrip(b"\0"))
+    return endpoint.rstrip(b"\0")
+
+
+def _unbind(socket: Socket) -> None:
+    """Give the port back, and wait until ZeroMQ's own thread has: else it could not be listened on again at once."""
+    monitor = socket.get_monitor_socket(zmq.EVENT_CLOSED)
+    socket.unbind(_endpoint(socket))
+    if not monitor.poll(_UNBIND_MS):
+        log.warning("the port of %s was not given back within a second", _endpoint(socket).decode())
+    monitor.close(0)
+    socket.disable_monitor()
