@@ -52,9 +52,9 @@ JUNK = [
     msgspec.msgpack.encode(["call", 2, 1, "echo", 1.0, False]),
     msgspec.msgpack.encode(["call", 1, "1", "echo", 1.0, False]),
     msgspec.msgpack.encode({"call": CANARY}),
-    msgspec.msgpack.encode(["batch", 1, "../..", 1, 1]),
-    msgspec.msgpack.encode(["batch", 1, "s", -1, 1]),
-    msgspec.msgpack.encode(["ack", 1, "s", 1, 1, 1]),
+    msgspec.msgpack.encode(["batch", 1, "", "../..", 1, 1]),
+    msgspec.msgpack.encode(["batch", 1, "", "s", -1, 1]),
+    msgspec.msgpack.encode(["ack", 1, "", "s", 1, 1, 1]),
 ]
 
 
@@ -114,7 +114,7 @@ def test_junk_on_the_facts_socket_reaches_nobody(ends: Ends, frame: bytes):
     with Raw(facts.port) as raw:
         raw.greet()
         raw.socket.send_multipart([frame, CANARY, CANARY])
-        raw.socket.send_multipart([msgspec.msgpack.encode(["ack", 1, "s", 1, 1]), b""])
+        raw.socket.send_multipart([msgspec.msgpack.encode(["ack", 1, "", "s", 1, 1]), b""])
         raw.socket.send(msgspec.msgpack.encode(["beat", 1]))
         assert raw.socket.recv()
     assert len(came) == 1

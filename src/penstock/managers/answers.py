@@ -114,7 +114,7 @@ class NodeAnswers(_Reading):
         return _DONE
 
     def deploy(self, request: Deploy, text: bytes) -> Done:
-        self._claimed(request).deploy_share(text or b"[]", request.homes, request.own)
+        self._claimed(request).deploy_share(text or b"[]", request.homes, request.own, request.epoch)
         return _DONE
 
     def withdraw(self, request: Withdraw, text: bytes) -> Done:
@@ -185,7 +185,7 @@ class CompositeAnswers(_Reading):
                 reading = read(text)
                 if reading.graph is None:
                     raise GraphInvalid(reading.problems)
-                self._manager.spread.deploy(session, reading.graph, request.homes)
+                self._manager.spread.deploy(session, reading.graph, request.homes, request.epoch)
             self._manager.spread.begin(session)
         return _DONE
 

@@ -65,7 +65,8 @@ class Events(Protocol):
 
     def news(self, sub: str, news: News) -> None: ...
 
-    def lost(self, sub: str, cause: str) -> None: ...
+    def lost(self, sub: str, cause: str, epoch: int | None = None) -> None:
+        """Take note that a manager is gone; `epoch` is that of its new incarnation where it was restarted."""
 
     def tick(self) -> None:
         """Do what is to be repeated."""
@@ -146,7 +147,8 @@ class Below:
                     event.peer, f"{event.peer} was lost: it has been silent for {event.silent_s:.1f} s"
                 )
             elif isinstance(event, Restarted):
-                self._lose(event.peer, f"{event.peer} was restarted and has lost what it had of the session")
+                cause = f"{event.peer} was restarted and has lost what it had of the session"
+                self._lose(event.peer, cause, event.epoch)
             elif isinstance(event, Back):
                 self.follow(event.peer)
         for name in self._watched:
@@ -154,19 +156,24 @@ class Below:
                 self.follow(name)
         self._events.tick()
 
-    def _lose(self, name: str, cause: str) -> None:
+    def _lose(self, name: str, cause: str, epoch: int | None = None) -> None:
         assert self._events is not None
         with self._lock:
-            waiting = list(self._watched[name].waiting)
+            waiting = list(self._watched[name].waiting) if epoch is None else []
         for future in waiting:
             with suppress(InvalidStateError):  # its answer came just now
                 future.set_exception(NodeDown(name, cause))
-        self._events.lost(name, cause)
+        self._events.lost(name, cause, epoch)
 
     def state(self, name: str) -> NodeState:
         """Return what is known of a manager below."""
         with self._lock:
             return _STATES[self._membership.state(name)]
+
+    def epoch(self, name: str) -> int:
+        """Return the incarnation number of a manager below, 0 where it was not heard yet."""
+        with self._lock:
+            return self._membership.epoch(name)
 
     def infos(self) -> list[NodeInfo]:
         """Return all nodes below, at any depth; what is behind a silent manager is as silent as it."""

@@ -13,6 +13,7 @@ Rule 2: no lock is held while somebody below is asked, but `operating` of a sess
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from time import time_ns
 from typing import Any, BinaryIO
 
 import msgspec
@@ -146,7 +147,7 @@ class CompositeManager:
                 return
             self._become(session, advance(session.state, SessionEvent.DEPLOY_STARTED))
             try:
-                self.spread.deploy(session, graph, {})
+                self.spread.deploy(session, graph, {}, time_ns())
             except BaseException:
                 self._become(session, SessionState.BUILDING)
                 raise
@@ -311,11 +312,11 @@ class CompositeManager:
             if session is not None:
                 self.spread.lost(session, sub, f"{sub} does not have the session any more")
 
-    def lost(self, sub: str, cause: str) -> None:
+    def lost(self, sub: str, cause: str, epoch: int | None = None) -> None:
         with self._lock:
             sessions = list(self._sessions.values())
         for session in sessions:
-            self.spread.lost(session, sub, cause)
+            self.spread.lost(session, sub, cause, epoch)
         self._listeners.tell(Change("node", "", {"node": sub, "state": self.below.state(sub).value}))
 
     def tick(self) -> None:

@@ -86,6 +86,8 @@ class CompositeSession:
         self.known: dict[str, tuple[int, int]] = {}
         self.changes = ChangeLog()
         self.deployment: Deployment | None = None
+        self.epochs: dict[str, int] = {}
+        """Incarnation of each manager below when it was deployed."""
         self.whole: Whole | None = None
         self.reports: dict[str, Report] = {}
         self.lost: dict[str, str] = {}

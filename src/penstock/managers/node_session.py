@@ -83,6 +83,7 @@ class NodeSession:
         """Grows with everything that happens to the session."""
         self._triggered = 0
         self._own = host.address
+        self._epoch = 0
         self._host = host
         self._state = SessionState.PRISTINE
         self._gathered = Gathered()
@@ -123,14 +124,15 @@ class NodeSession:
             self._deploy(graph, {})
         self.trigger(completed)
 
-    def deploy_share(self, text: bytes, homes: Mapping[str, str], own: str) -> None:
+    def deploy_share(self, text: bytes, homes: Mapping[str, str], own: str, epoch: int) -> None:
         """Make the session run a share of a graph, given by the manager above; nothing is triggered.
 
         Args:
             homes: uid of each drop that lives on another node, with that node's address.
             own: the address by which those nodes know this one.
+            epoch: number of the deployment, the same on all nodes and higher than those of all before it.
         """
-        self._own = own
+        self._own, self._epoch = own, epoch
         with self._operating:
             self._need("deploying", _OPEN)
             gathered = Gathered()
@@ -153,7 +155,7 @@ class NodeSession:
         self._become(advance(self._state, SessionEvent.DEPLOY_STARTED))
         try:
             session, ghosts = self._made(prepare(graph, import_users=False), homes)
-            exchange = Exchange(session, ghosts, self._own, self._host.epoch, self._host.post, self._reported)
+            exchange = Exchange(session, ghosts, self._own, self._epoch, self._host.post, self._reported)
             session.watch(self._heard, exchange.rest)
         except BaseException:
             self._become(before)

@@ -53,11 +53,13 @@ class Deploy(Request[Done], frozen=True, kw_only=True):
     """Run a share of a graph; nothing is triggered. The share's text comes beside the request.
 
     Attributes:
+        epoch: number of this deployment, higher than those of all before it.
         own: the address by which the managers above and other nodes know this one.
         homes: uid of each drop that lives elsewhere, with the address of its node.
     """
 
     claim: str
+    epoch: int
     own: str
     homes: dict[str, str]
 

@@ -47,7 +47,7 @@ class WirePost:
     def send(self, own: str, node: str, session_id: str, message: Message) -> None:
         try:
             if self._facts is not None:
-                self._facts.send(node, session_id, message)
+                self._facts.send(node, session_id, message, own)
         except PenstockError:  # not worth the thread: the session's owner sees that nothing goes on
             log.exception("session %s: nothing can be told to %s", session_id, node)
 

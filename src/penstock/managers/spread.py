@@ -78,11 +78,12 @@ class Spread:
         if problems:
             raise GraphInvalid(problems)
 
-    def deploy(self, session: CompositeSession, graph: Graph, homes: Mapping[str, str]) -> None:
+    def deploy(self, session: CompositeSession, graph: Graph, homes: Mapping[str, str], epoch: int) -> None:
         """Check a graph, divide it, and have every share of it made ready below.
 
         Args:
             homes: uid of each ghost in the graph, with its node.
+            epoch: number of this deployment, the same on all nodes and higher than those of all before it.
         Raises:
             GraphInvalid: with everything that is wrong, here or below; nothing is left below.
             SubManagersFailed: some below failed otherwise; likewise.
@@ -97,11 +98,13 @@ class Spread:
         deployment = Deployment(graph, prepared.wiring, sub_of, home_of, members, subs_of_nodes)
         with session.lock:
             session.deployed(deployment)
+            session.epochs = {name: self._below.epoch(name) for name in session.subs}
         token = session.token
         requests = {
             name: Deploy(
                 session_id=session.session_id,
                 claim=token,
+                epoch=epoch,
                 own=name,
                 homes=shares[name].homes if name in shares else {},
             )
@@ -200,11 +203,17 @@ class Spread:
             self._announce(session, "drops")
             self.order(session)
 
-    def lost(self, session: CompositeSession, sub: str, cause: str) -> None:
-        """Note that a manager below, and all behind it, is gone."""
+    def lost(self, session: CompositeSession, sub: str, cause: str, epoch: int | None = None) -> None:
+        """Note that a manager below, and all behind it, is gone.
+
+        Args:
+            epoch: of its new incarnation where it was restarted: what was deployed on that one is there.
+        """
         with session.lock:
             deployment = session.deployment
             if deployment is None or session.state is not SessionState.RUNNING:
+                return
+            if epoch is not None and session.epochs.get(sub, 0) >= epoch:
                 return
             pairs = zip(deployment.sub_of, deployment.home_of, strict=True)
             for node in {home for name, home in pairs if name == sub}:

@@ -65,7 +65,7 @@ class Exchange:
 
     Args:
         own: the address by which the other nodes know this one.
-        epoch: incarnation number of this node.
+        epoch: number of the deployment: what earlier ones of this session have on their way counts for nothing.
         report: given each new report; called on the telling thread.
     """
 
@@ -85,7 +85,9 @@ class Exchange:
         self._homes = ghosts.homes
         self._wiring = session.prepared.wiring
         self._lock = threading.Lock()
-        self._part = Part(self._wiring, session.uid, ghosts.homes, epoch)
+        self._part = Part(
+            self._wiring, session.uid, ghosts.homes, epoch, least=dict.fromkeys(ghosts.homes.values(), epoch)
+        )
         self._wanted = self._part.wanted
         self._ended: deque[_End] = deque()
         self._is_telling = False
@@ -115,6 +117,9 @@ class Exchange:
     def hear(self, changes: Sequence[int]) -> None:
         """Take note of drops that have ended here."""
         flow, wanted = self._session.flow, self._wanted
+        if flow.closed:  # by an EndDrop, a cancel, the end: the owner of the session tells all nodes
+            flow.asked.clear()
+            return
         if flow.asked:
             self._ended.extend(_End(index, state, is_asked=True) for index, state in flow.asked)
             flow.asked.clear()

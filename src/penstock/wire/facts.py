@@ -41,6 +41,7 @@ class _Batch(msgspec.Struct, array_like=True, tag="batch", forbid_unknown_fields
     """The header of facts; after it come names, numbers, states and contents, each in its frame."""
 
     version: Literal[1]
+    sender: str
     session_id: str
     epoch: int
     sequence: int
@@ -50,6 +51,7 @@ class _Ack(msgspec.Struct, array_like=True, tag="ack", forbid_unknown_fields=Tru
     """The header of an acknowledgement; an empty frame comes after it."""
 
     version: Literal[1]
+    sender: str
     session_id: str
     epoch: int
     sequence: int
@@ -65,15 +67,17 @@ _CONTENTS = msgspec.msgpack.Decoder(_Contents, ext_hook=_no_extension)
 _encode = msgspec.msgpack.encode
 
 
-def encode(session_id: str, message: Message) -> Frames:
+def encode(session_id: str, message: Message, sender: str = "") -> Frames:
     """Return a message as frames.
 
+    Args:
+        sender: the address by which the receiver knows who sends; "" for the name that the connection was made with.
     Raises:
         WireError: contents are no plain values.
     """
     if isinstance(message, Ack):
-        return _encode(_Ack(VERSION, session_id, message.epoch, message.sequence)), b""
-    header = _encode(_Batch(VERSION, session_id, message.epoch, message.sequence))
+        return _encode(_Ack(VERSION, sender, session_id, message.epoch, message.sequence)), b""
+    header = _encode(_Batch(VERSION, sender, session_id, message.epoch, message.sequence))
     try:
         contents = _encode(message.contents) if message.contents else b""
     except (TypeError, ValueError, OverflowError, RecursionError) as exc:
@@ -82,8 +86,8 @@ def encode(session_id: str, message: Message) -> Frames:
     return header, names, message.numbers, message.states, contents
 
 
-def decode(frames: list[Bytes]) -> tuple[str, Message]:
-    """Return the session's id and the message.
+def decode(frames: list[Bytes]) -> tuple[str, str, Message]:
+    """Return the sender, the session's id and the message.
 
     Raises:
         WireError: these frames are none.
@@ -100,11 +104,11 @@ def decode(frames: list[Bytes]) -> tuple[str, Message]:
     if isinstance(header, _Ack):
         if len(frames) != 2 or len(frames[1]):
             raise WireError("an acknowledgement is one header")
-        return session_id, Ack(header.epoch, header.sequence)
+        return header.sender, session_id, Ack(header.epoch, header.sequence)
     if len(frames) != _BATCH_FRAMES or len(frames[2]) != _NUMBER_BYTES * len(frames[3]):
         raise WireError("it has not as many states as numbers")
     numbers, states = bytes(frames[2]), bytes(frames[3])
-    return session_id, Batch(header.epoch, header.sequence, names, numbers, states, contents)
+    return header.sender, session_id, Batch(header.epoch, header.sequence, names, numbers, states, contents)
 
 
 class Facts:
@@ -160,16 +164,18 @@ class Facts:
 
     # On any thread
 
-    def send(self, peer: str, session_id: str, message: Message) -> None:
+    def send(self, peer: str, session_id: str, message: Message, own: str = "") -> None:
         """Send a message to the node at an address; it is lost if there is no connection yet, or too much waits.
 
+        Args:
+            own: the address by which that node knows this one, where it is not the one that all know.
         Raises:
             WireError: the message holds what cannot be sent.
             StartRefused: it is no address of a node.
         """
         if peer not in self._dialers:
             NodeAddress.parse(peer)
-        frames = encode(session_id, message)
+        frames = encode(session_id, message, own)
         if self._loop.is_own_thread:
             self._dialer(peer).send(frames)
         else:
@@ -219,8 +225,8 @@ class Facts:
         return dialer
 
     def _take(self, peer: Peer, frames: list[Bytes]) -> None:
-        session_id, message = decode(frames)
-        self._receive(self._listener.name_of(peer), session_id, message)
+        sender, session_id, message = decode(frames)
+        self._receive(sender or self._listener.name_of(peer), session_id, message)
 
     def _end(self) -> None:
         self._is_closed = True
