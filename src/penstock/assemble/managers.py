@@ -3,11 +3,11 @@
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 from penstock.config import Settings
@@ -30,7 +30,7 @@ from penstock.wire.arena import Arena
 from penstock.wire.data import DataServer, Source
 from penstock.wire.facts import Facts
 from penstock.wire.loop import Loop
-from penstock.wire.rpc import Peer, RpcServer
+from penstock.wire.rpc import Method, Peer, RpcServer
 from penstock.wire.security import Keys
 from penstock.workers.pool import PoolSettings, WorkerPool
 
@@ -160,7 +160,7 @@ class Assembled:
         post.connect(facts)
         facts.start()
         parts.callback(facts.close)
-        pokes = self._serve(loop, parts, NodeAnswers(manager), _held_by(manager))
+        pokes = self._serve(loop, parts, NodeAnswers(manager), _held_by(manager), post.streams.methods)
         manager.on_change = lambda session, _: pokes.poke(session.claim)
         return manager
 
@@ -182,7 +182,12 @@ class Assembled:
         return manager
 
     def _serve(
-        self, loop: Loop, parts: ExitStack, answers: Answers, open_source: Callable[[str, str], Source]
+        self,
+        loop: Loop,
+        parts: ExitStack,
+        answers: Answers,
+        open_source: Callable[[str, str], Source],
+        more: Mapping[str, Method] = MappingProxyType({}),
     ) -> Pokes:
         """Answer the managers above, and lend contents to whoever may read them."""
         servers: list[RpcServer] = []
@@ -193,7 +198,7 @@ class Assembled:
 
         pokes = Pokes(lambda peer: servers[0].push(peer, b""))
         data = DataServer(loop, open_source)
-        methods = {**methods_of(answers, pokes), **data.methods}
+        methods = {**methods_of(answers, pokes), **data.methods, **more}
         server = RpcServer(loop, self.settings.host, self.address.rpc, methods, self.epoch, gone=gone)
         servers.append(server)
         data.start()

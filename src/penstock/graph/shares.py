@@ -16,7 +16,10 @@ import msgspec
 from penstock.graph.links import APP, Wiring
 from penstock.graph.spec import Graph
 
-__all__ = ["GHOST_APP", "Share", "share_out"]
+__all__ = ["GHOST_APP", "STREAMED", "Share", "share_out"]
+
+STREAMED = "streamed"
+"""The key of a ghost that marks data whose pieces somebody takes while they are written."""
 
 GHOST_APP = "dlg.apps.simple.NullBarrierApp"
 """The class that stands for all apps of other nodes."""
@@ -80,9 +83,7 @@ def _share(
     if ghosts:
         names = {name for i in members for name in (graph.drops[i].oid, graph.drops[i].key)}
         texts = [
-            msgspec.json.encode(_ghost(graph.fields(i), names, is_app=wiring.kinds[i] == APP))
-            if i in ghosts
-            else bytes(pieces[i])
+            msgspec.json.encode(_ghost(graph, wiring, i, names)) if i in ghosts else bytes(pieces[i])
             for i in members
         ]
     else:
@@ -92,8 +93,9 @@ def _share(
 
 
 def _ghost(
-    fields: dict[str, Any], names: set[str], *, is_app: bool
+    graph: Graph, wiring: Wiring, index: int, names: set[str]
 ) -> dict[str, Any]:  # Any: the drop's JSON
+    fields, is_app = graph.fields(index), wiring.kinds[index] == APP
     ghost = {key: fields[key] for key in _KEPT_OF_APPS if key in fields} if is_app else dict(fields)
     if is_app:
         ghost.setdefault("categoryType", "Application")
@@ -101,6 +103,8 @@ def _ghost(
     for key in _LINK_KEYS:
         if links := ghost.pop(key, None):
             ghost[key] = [link for link in links if _names_one(link, names)]
+    if index in wiring.streaming:
+        ghost[STREAMED] = True
     if not _names_one(ghost.get("parent"), names):
         ghost.pop("parent", None)
     return ghost

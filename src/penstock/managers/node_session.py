@@ -232,6 +232,8 @@ class NodeSession:
             self._become(SessionState.FAILED if failed else SessionState.CANCELLED)
             self._closed.set()
             return
+        assert self.exchange is not None
+        self.exchange.end()
         self.run.cancel(failed=failed)
         self._ended()
 
@@ -274,6 +276,7 @@ class NodeSession:
         with self._closing:
             if run is None or exchange is None or self._closed.is_set():
                 return
+            exchange.end()
             run.close()
             exchange.close()
             self._result = result = RunResult(run)

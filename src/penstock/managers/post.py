@@ -16,10 +16,14 @@ from penstock.wire.data import RemoteData
 from penstock.wire.facts import Facts
 from penstock.wire.loop import Loop
 from penstock.wire.rpc import RpcClient
+from penstock.wire.streams import StreamIn, StreamOut, StreamServer
 
 __all__ = ["WirePost"]
 
 log = logging.getLogger(__name__)
+
+_PATIENT_S = 1e6
+"""How long a writer waits for whoever takes its pieces: as long as it takes; a lost node ends the session."""
 
 
 class WirePost:
@@ -32,6 +36,8 @@ class WirePost:
     def __init__(self, loop: Loop, own: str) -> None:
         self._loop = loop
         self._own = own
+        self.streams = StreamServer()
+        """The streams that other nodes read; their methods are served by the owner of this."""
         self._facts: Facts | None = None
         self._lock = threading.Lock()
         self._readers: dict[str, RpcClient] = {}
@@ -70,6 +76,15 @@ class WirePost:
                 reader.start()
             return reader
 
+    def lend(self, name: str) -> StreamOut:
+        return self.streams.add(StreamOut(name, idle_s=_PATIENT_S))
+
+    def withdraw(self, name: str) -> None:
+        self.streams.remove(name)
+
+    def stream(self, node: str, name: str) -> StreamIn:
+        return StreamIn(self._reader(node), name)
+
     def soon(self, call: Callable[[], None]) -> None:
         with suppress(RuntimeError):  # this node closes: nobody is told anything any more
             self._teller.submit(_guarded, call)
@@ -78,7 +93,8 @@ class WirePost:
         return self._loop.later(delay_s, call).cancel
 
     def close(self) -> None:
-        """End the telling thread and all connections."""
+        """End the telling thread, all streams and all connections."""
+        self.streams.close()
         self._teller.shutdown(wait=True, cancel_futures=True)
         with self._lock:
             for reader in self._readers.values():

@@ -82,6 +82,7 @@ async def create(request: Request) -> Response:
     if not isinstance(session_id, str):
         raise SessionIdInvalid(repr(session_id))
     await service.ask(service.manager.create_session, session_id)
+    service.deleted.forget(session_id)
     return answer({"sessionId": session_id})
 
 
@@ -105,6 +106,7 @@ async def destroy(request: Request, sid: str) -> Response:
     service = service_of(request)
     await service.ask(service.manager.destroy, sid)
     service.deploys.forget(sid)
+    service.deleted.put(sid, True, service.now_s())
     return answer(SUCCESS)
 
 

@@ -29,12 +29,13 @@ from penstock.engine.whole import OWNER, Report
 from penstock.errors import DropUnknown
 from penstock.runtime.ghosts import Ghosts
 from penstock.runtime.held import HeldHere, Holding, held_here, holding_of, take
+from penstock.runtime.relay import Relay, Streams
 from penstock.runtime.session import Session
 
 __all__ = ["Exchange", "Post"]
 
 
-class Post(Protocol):
+class Post(Streams, Protocol):
     """How messages leave this node, and when its own calls run."""
 
     def now_s(self) -> float: ...
@@ -90,6 +91,7 @@ class Exchange:
         )
         self._wanted = self._part.wanted
         self._ended: deque[_End] = deque()
+        self._streamed: deque[tuple[int, int]] = deque()
         self._is_telling = False
         self._where: dict[int, list[tuple[str, Holding]]] = {}
         self._cancel_timer: Callable[[], None] | None = None
@@ -97,10 +99,13 @@ class Exchange:
         self._last: Report | None = None
         self._triggers = 0
         self._is_closed = False
+        self._relay = Relay(session, ghosts, own, epoch, post)
         session.fetch = self._fetch
+        session.forward = self._relay.write
 
     def start(self) -> None:
         """Report for the first time: there may be nothing to run here."""
+        self._relay.start()
         with self._session.lock:
             self.rest()
 
@@ -117,6 +122,9 @@ class Exchange:
     def hear(self, changes: Sequence[int]) -> None:
         """Take note of drops that have ended here."""
         flow, wanted = self._session.flow, self._wanted
+        if self._relay:
+            self._streamed.extend([(i, flow.state[i]) for i in changes])
+            self.rest()
         if flow.closed:  # by an EndDrop, a cancel, the end: the owner of the session tells all nodes
             flow.asked.clear()
             return
@@ -138,12 +146,15 @@ class Exchange:
     def _tell(self) -> None:
         while True:
             with self._session.lock:
-                ends = list(self._ended)
+                ends, streamed = list(self._ended), list(self._streamed)
                 self._ended.clear()
-                if not ends:
+                self._streamed.clear()
+                if not ends and not streamed:
                     self._is_telling = False
                     report = self._look()
                     break
+            for index, state in streamed:
+                self._relay.ended(index, state)
             facts = [(end, self._contents(end)) for end in ends]
             with self._lock:
                 for end, contents in facts:
@@ -235,6 +246,9 @@ class Exchange:
         """Bring the content of a drop here, before it completes; on a slot of the session."""
         where = self._where.pop(index, [])
         drop = cast("DataDrop", self._session.drop(index))
+        if self._relay.brings(index):
+            self._relay.wait(index)
+            return
         if index in self._homes and (producers := self._wiring.before[index]):
             if not any(i in self._homes for i in producers):
                 return  # all of it was written here
@@ -255,13 +269,18 @@ class Exchange:
             raise DropUnknown(self._session.session_id, [uid])
         return held_here(drop)
 
+    def end(self) -> None:
+        """Let nobody here wait for other nodes any more; before the session is closed."""
+        self._relay.end()
+
     def close(self) -> None:
-        """Tell and hear nothing any more."""
+        """Tell and hear nothing any more; after the session is closed."""
         with self._lock:
             self._is_closed = True
             if self._cancel_timer is not None:
                 self._cancel_timer()
                 self._cancel_timer = None
+        self._relay.close()
 
 
 def _state_of(fact: Arrived) -> int:

@@ -5,12 +5,13 @@ A ghost is never run or completed by this node's own doing; its home tells how i
 one node and lives on another, or is read there, is fetched before it completes: see `exchange.py`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from penstock.drops.data import DataDrop
 from penstock.graph.links import APP
+from penstock.graph.shares import STREAMED
 from penstock.runtime.build import Prepared
 
 __all__ = ["NO_GHOSTS", "Ghosts", "find_ghosts"]
@@ -23,10 +24,12 @@ class Ghosts:
     Attributes:
         homes: index of each ghost to the node where it lives.
         fetched: data whose content comes, in part or whole, from other nodes before it completes here.
+        forwarded: ghosts that apps here write piece by piece to their home, because somebody takes the pieces.
     """
 
     homes: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))
     fetched: frozenset[int] = frozenset()
+    forwarded: frozenset[int] = frozenset()
 
 
 NO_GHOSTS = Ghosts()
@@ -45,7 +48,23 @@ def find_ghosts(prepared: Prepared, homes: Mapping[str, str]) -> tuple[Prepared,
     fetched = frozenset(i for i in range(len(prepared.class_of)) if _is_fetched(prepared, ghosts, i))
     settling = sorted({i for i in prepared.settling if i not in ghosts} | fetched)
     ends = [i for i in prepared.ends if i not in ghosts]
-    return replace(prepared, settling=settling, ends=ends), Ghosts(MappingProxyType(ghosts), fetched)
+    forwarded = frozenset(_forwarded(prepared, ghosts))
+    streaming = {
+        **prepared.wiring.streaming,
+        **dict.fromkeys(forwarded - prepared.wiring.streaming.keys(), ()),
+    }
+    wiring = prepared.wiring._replace(streaming=streaming)
+    found = Ghosts(MappingProxyType(ghosts), fetched, forwarded)
+    return replace(prepared, wiring=wiring, settling=settling, ends=ends), found
+
+
+def _forwarded(prepared: Prepared, ghosts: Mapping[int, str]) -> Iterator[int]:
+    if f'"{STREAMED}"'.encode() not in prepared.graph.text:
+        return
+    before = prepared.wiring.before
+    for index, (is_streamed,) in enumerate(prepared.graph.columns(STREAMED)):
+        if is_streamed and index in ghosts and any(i not in ghosts for i in before[index]):
+            yield index
 
 
 def _is_fetched(prepared: Prepared, ghosts: Mapping[int, str], index: int) -> bool:
@@ -55,5 +74,4 @@ def _is_fetched(prepared: Prepared, ghosts: Mapping[int, str], index: int) -> bo
         return False
     if index not in ghosts:
         return any(i in ghosts for i in wiring.before[index])
-    streams = wiring.streaming.get(index, ())
-    return any(i not in ghosts and i not in streams for i in wiring.after[index])
+    return any(i not in ghosts for i in wiring.after[index])

@@ -62,6 +62,7 @@ class Session:
 
     Attributes:
         fetch: brings the content of data that was written on other nodes; set where there is such data.
+        forward: takes the pieces that are written here and wanted elsewhere; likewise.
     """
 
     def __init__(
@@ -82,7 +83,9 @@ class Session:
         self.failures = Failures(folder, settings)
         self.seconds = 0.0
         self.fetch: Callable[[int], None] | None = None
+        self.forward: Callable[[int, memoryview], None] | None = None
         self._fetched = ghosts.fetched
+        self._forwarded = ghosts.forwarded
         self._settings = settings
         self._graph = prepared.graph
         self._rules = prepared.rules
@@ -509,7 +512,6 @@ class Session:
         return None
 
     def writing(self, index: int, data: memoryview) -> bool:
-        del data  # it is kept by the drop's own object
         state = self.flow.state[index]
         if state == DropState.INITIALIZED:
             with self._runner.lock:
@@ -518,11 +520,27 @@ class Session:
                     self.flow.data_writing(index)
         if state > DropState.WRITING:
             raise DropNotWritable(self.uid(index), f"is {DropState(state).name} and takes no more data")
+        if index in self._forwarded and self.forward is not None:
+            self.forward(index, data)
+            return True
         return False
 
     def written(self, index: int, data: memoryview) -> None:
+        goes_elsewhere = False
         for app_index in self.prepared.wiring.streaming.get(index, ()):
-            self._stream(app_index, index, data)
+            if self.flow.is_remote(app_index):
+                goes_elsewhere = True
+            else:
+                self._stream(app_index, index, data)
+        if goes_elsewhere and self.forward is not None:
+            self.forward(index, data)
+
+    def deliver(self, index: int, data: memoryview) -> None:
+        """Hand a piece that was written on another node to the streaming consumers that live here."""
+        self.writing(index, data[:0])
+        for app_index in self.prepared.wiring.streaming.get(index, ()):
+            if not self.flow.is_remote(app_index):
+                self._stream(app_index, index, data)
 
     def _stream(self, index: int, data_index: int, data: memoryview) -> None:
         if self.flow.execution[index] == AppState.NOT_RUN:

@@ -3,14 +3,18 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from time import monotonic
+from typing import cast
 
 from penstock.drops.data import Buffer
 from penstock.engine.part import Message
-from penstock.errors import NodeDown
+from penstock.errors import NodeDown, WireError
 from penstock.managers.node import NodeManager
+from penstock.wire.rpc import Peer, RpcClient
+from penstock.wire.server import Result
+from penstock.wire.streams import StreamIn, StreamOut, StreamServer
 
 __all__ = ["MemoryPost", "MemoryWire"]
 
@@ -26,6 +30,7 @@ class MemoryPost:
         self._teller = ThreadPoolExecutor(1, f"tell-{address}")
         self._hearer = ThreadPoolExecutor(1, f"hear-{address}")
         self._timers: set[threading.Timer] = set()
+        self.streams = StreamServer()
 
     def now_s(self) -> float:
         return monotonic()
@@ -48,6 +53,15 @@ class MemoryPost:
             with held.open("rb") as file:
                 yield iter(lambda: file.read(_CHUNK), b"")
 
+    def lend(self, name: str) -> StreamOut:
+        return self.streams.add(StreamOut(name))
+
+    def withdraw(self, name: str) -> None:
+        self.streams.remove(name)
+
+    def stream(self, node: str, name: str) -> StreamIn:
+        return StreamIn(cast("RpcClient", _Caller(self._wire.posts[node].streams)), name)
+
     def soon(self, call: Callable[[], None]) -> None:
         self._teller.submit(call)
 
@@ -64,6 +78,32 @@ class MemoryPost:
             timer.join()
         self._teller.shutdown()
         self._hearer.shutdown()
+
+
+class _Caller:
+    """What a `StreamIn` needs of a client, for a server in the same process."""
+
+    address = "here"
+    is_connected = True
+    is_closed = False
+
+    def __init__(self, server: StreamServer) -> None:
+        self._server = server
+
+    def call_async(self, method: str, body: bytes, **_: object) -> "Future[Result]":
+        future: Future[Result] = Future()
+        try:
+            result = self._server.methods[method].handler(cast("Peer", None), body, [])
+        except WireError as error:
+            future.set_exception(error)
+            return future
+        if isinstance(result, Future):
+            return result
+        future.set_result(result)
+        return future
+
+    def call(self, method: str, body: bytes, **_: object) -> Result:
+        return self.call_async(method, body).result()
 
 
 class MemoryWire:
