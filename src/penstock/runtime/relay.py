@@ -7,8 +7,8 @@ slowest who takes. Data that streams in is complete when its streams have ended.
 """
 
 import threading
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Protocol, cast
 
 from penstock.drops.data import Buffer, DataDrop
@@ -17,7 +17,7 @@ from penstock.errors import DropNotReadable, DropNotWritable, PenstockError, Str
 from penstock.runtime.ghosts import Ghosts
 from penstock.runtime.session import Session
 
-__all__ = ["Pieces", "Relay", "Streams"]
+__all__ = ["Pieces", "Relay", "Streams", "Taken"]
 
 _RETRY_S = 0.1
 _JOIN_S = 2.0
@@ -33,6 +33,15 @@ class Pieces(Protocol):
     def abort(self, error: PenstockError) -> None: ...
 
 
+class Taken(Protocol):
+    """The reading end of a stream from another node."""
+
+    def __iter__(self) -> Iterator[Buffer]: ...
+
+    def close(self) -> None:
+        """Take no more; who writes learns of it."""
+
+
 class Streams(Protocol):
     """How streams leave this node and come to it."""
 
@@ -42,8 +51,8 @@ class Streams(Protocol):
     def withdraw(self, name: str) -> None:
         """Stop a stream; whoever reads it learns of it."""
 
-    def stream(self, node: str, name: str) -> AbstractContextManager[Iterable[Buffer]]:
-        """Read a stream of another node; raises `WireError` where there is none of that name."""
+    def stream(self, node: str, name: str) -> Taken:
+        """Read a stream of another node; the first piece raises `WireError` where there is none of that name."""
 
 
 class Relay:
@@ -169,14 +178,19 @@ class Relay:
 
     def _read(self, node: str, name: str, keep: Callable[[Buffer], None]) -> None:
         while True:
+            taken = self._streams.stream(node, name)
+            has_begun = False
             try:
-                with self._streams.stream(node, name) as pieces:
-                    for piece in pieces:
-                        keep(piece)
+                for piece in taken:
+                    has_begun = True
+                    keep(piece)
                 return
-            except WireError:  # the other node has not been told of its share yet, or this session has ended
-                if self._closed.wait(_RETRY_S):
+            except WireError:  # at first: the other node has not been told of its share yet
+                if has_begun or self._closed.wait(_RETRY_S):
                     raise
+            except BaseException:
+                taken.close()
+                raise
 
     def _deliver(self, drop: DataDrop) -> Callable[[Buffer], None]:
         def keep(piece: Buffer) -> None:

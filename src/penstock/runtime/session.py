@@ -537,7 +537,6 @@ class Session:
 
     def deliver(self, index: int, data: memoryview) -> None:
         """Hand a piece that was written on another node to the streaming consumers that live here."""
-        self.writing(index, data[:0])
         for app_index in self.prepared.wiring.streaming.get(index, ()):
             if not self.flow.is_remote(app_index):
                 self._stream(app_index, index, data)
