@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from penstock.assemble.managers import Assembled
+from penstock.engine.states import DropState
 from penstock.managers.api import Level, Manager
 from penstock.rest.client import ManagerClient
 
-from .manager_contract import ManagerContract, text
+from .manager_contract import CHAIN, Ear, ManagerContract, data, text
 from .manager_making import above_here, node_here
 
 
@@ -67,6 +68,23 @@ class Spread(ManagerContract):
 
     def placed(self, drops: list[Any]) -> bytes:
         return text([{**drop, **self.homes[sum(map(ord, drop["oid"])) % len(self.homes)]} for drop in drops])
+
+    def test_deltas_tell_what_changed_and_nothing_else(self, manager: Manager, ear: Ear) -> None:
+        # A manager of managers answers `drop` from the node and `graph_status` from what it was told: a moment later.
+        manager.create_session("s")
+        manager.add_graph("s", self.placed([*CHAIN, data("Z")]))
+        manager.deploy("s")
+        first = manager.graph_status("s")
+        assert len(first.state) == 4
+        nothing = manager.graph_status("s", since=first.version)
+        assert (list(nothing.indices or ()), list(nothing.uids), nothing.state) == ([], [], b"")
+        assert nothing.indices is not None
+        manager.trigger("s", ["A"])
+        ear.wait(lambda _: manager.graph_status("s").state == bytes([DropState.COMPLETED] * 3 + [0]))
+        later = manager.graph_status("s", since=first.version)
+        assert (list(later.indices or ()), list(later.uids)) == ([0, 1, 2], ["A", "B", "C"])
+        assert later.state == bytes([DropState.COMPLETED] * 3)
+        assert later.version > first.version
 
 
 class TestNode(Spread):

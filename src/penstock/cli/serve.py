@@ -38,7 +38,7 @@ def serve(options: argparse.Namespace) -> int:
     settings = _settings(level, options, access, ended)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    manager = assemble(settings)
+    manager = _assembled(settings)
     manager.start()
     try:
         _greet(manager, access, as_json=options.json)
@@ -46,6 +46,19 @@ def serve(options: argparse.Namespace) -> int:
     finally:
         manager.close()
     return 0
+
+
+def _assembled(settings: ManagerSettings) -> Assembled:
+    """Return a manager, not started.
+
+    Raises:
+        StartRefused: this machine has no such name or address.
+    """
+    try:
+        return assemble(settings)
+    except OSError as exc:
+        reason = f"{settings.host} cannot be bound: {exc.strerror or exc}"
+        raise StartRefused(reason, "use --host with a name or address of this machine") from exc
 
 
 def _settings(
@@ -59,7 +72,8 @@ def _settings(
         raise StartRefused("a manager below is named twice", "name each once")
     rest = _REST[level] if options.port is None else options.port
     rpc = _RPC[level] if options.rpc_port is None else options.rpc_port
-    workdir = options.workdir or state_directory() / "nodes" / f"{options.host}-{rest}"
+    port = rest or f"any-{os.getpid()}"  # two nodes on ports that the system chose must not share a folder
+    workdir = options.workdir or state_directory() / "nodes" / f"{options.host}-{port}"
     return ManagerSettings(
         level,
         options.host,

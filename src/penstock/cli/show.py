@@ -4,17 +4,17 @@
 import sys
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from msgspec import to_builtins
 from rich.console import Console
 from rich.text import Text
 
 from penstock.cli.past import PastDrop, PastRun, PastWorker, read_failures, read_log, read_past
+from penstock.cli.printed import find_drop, print_pieces, tell_nothing
 from penstock.cli.report import FailureText, found_as, handle, tell_failures, tell_outcome
-from penstock.cli.terminal import console, plain, plain_text, print_json, short, table, tell
+from penstock.cli.terminal import console, plain, print_json, short, table, tell
 from penstock.engine.states import DropState
-from penstock.graph.problems import did_you_mean
 from penstock.runtime.failures import Failure
 from penstock.runtime.folder import Folder, find_folder
 from penstock.runtime.result import RUNS
@@ -108,19 +108,23 @@ def logs(options: Namespace) -> int:
     past = read_past(folder)
     uid = None
     if options.drop is not None:
-        uids = _uids(folder, past)
-        found = _find(options.drop, uids)
-        if len(found) != 1:
-            _tell_not_found(options.drop, found, uids, has_ended=past.drops is not None)
+        uid = find_drop(options.drop, _uids(folder, past), all_known=past.drops is not None)
+        if uid is None:
             return _BAD
-        uid = found[0]
-    told = _print(_pieces(folder, uid), headings=uid is None)
-    if not told:
-        what = "no drop printed anything" if uid is None else f"{plain(uid)} printed nothing"
+    if options.json:
+        _print_records(folder, past.session, uid)
+    elif not print_pieces(_pieces(folder, uid), headings=uid is None):
         known = (past.drops or {}).get(uid or "")
-        state = f"; it ended {known.status.name}" if known else ""
-        sys.stderr.write(f"penstock: {what}{state}\n")
+        tell_nothing(uid, known.status.name if known else "")
     return 0
+
+
+def _print_records(folder: Folder, session: str, uid: str | None) -> None:
+    records = [to_builtins(line) for line in read_log(folder) if uid is None or line.drop == uid]
+    failures = [
+        to_builtins(failure) for failure in read_failures(folder) if uid is None or failure.uid == uid
+    ]
+    print_json({"session": session, "records": records, "failures": failures})
 
 
 def _uids(folder: Folder, past: PastRun) -> Collection[str]:
@@ -131,26 +135,6 @@ def _uids(folder: Folder, past: PastRun) -> Collection[str]:
     return dict.fromkeys([*(line.drop for line in lines), *(failure.uid for failure in failures)])
 
 
-def _find(word: str, uids: Collection[str]) -> list[str]:
-    """Return the drops that a word means: the one of that uid, else those that begin or end so."""
-    if word in uids:
-        return [word]
-    return [uid for uid in uids if uid.startswith(word) or uid.endswith(word)] if word else []
-
-
-def _tell_not_found(word: str, found: list[str], uids: Collection[str], *, has_ended: bool) -> None:
-    if found:
-        some = "".join(f"  {plain(uid)}\n" for uid in found[:_MOST_DROPS])
-        sys.stderr.write(f"penstock: {len(found)} drops begin or end with {plain(word)!r}:\n{some}")
-        return
-    if not has_ended and not did_you_mean(word, uids):
-        why = "the run has not come to its end, so only drops that printed or failed are known"
-        sys.stderr.write(f"penstock: nothing is known of a drop {plain(word)!r}; {why}\n")
-        return
-    hint = plain(did_you_mean(word, uids)) or "penstock show lists the drops"
-    sys.stderr.write(f"penstock: this run has no drop {plain(word)!r}; {hint}\n")
-
-
 def _pieces(folder: Folder, uid: str | None) -> Iterator[tuple[str, str]]:
     """Yield (drop, text): what was printed in order, then the failures."""
     for line in read_log(folder):
@@ -159,22 +143,3 @@ def _pieces(folder: Folder, uid: str | None) -> Iterator[tuple[str, str]]:
     for failure in read_failures(folder):
         if uid is None or failure.uid == uid:
             yield failure.uid, failure.traceback or f"{failure.error}: {failure.message}\n"
-
-
-def _print(pieces: Iterator[tuple[str, str]], *, headings: bool) -> bool:
-    """Print pieces, with a heading where another drop begins; whether there were any.
-
-    Programs get them as they are; on a terminal they must not act.
-    """
-    shown: Callable[[str], str] = plain_text if sys.stdout.isatty() else str
-    last, at_start = None, True
-    for uid, text in pieces:
-        if uid != last:
-            sys.stdout.write("" if at_start else "\n")
-            if headings:
-                sys.stdout.write(f"==> {plain(uid) or 'the session'} <==\n")
-            last, at_start = uid, True
-        sys.stdout.write(shown(text))
-        at_start = text.endswith("\n") if text else at_start
-    sys.stdout.write("" if at_start else "\n")
-    return last is not None

@@ -133,7 +133,7 @@ class NodeAnswers(_Reading):
         session.obey(request.command, request.verdict, request.causes)
         if request.command is Command.CANCEL:
             session.close()
-        return _DONE
+        return Done(session.news(request.known))
 
     def destroy(self, request: Destroy, text: bytes) -> Done:
         del text
@@ -210,7 +210,7 @@ class CompositeAnswers(_Reading):
         session = self._manager.find(request.session_id)
         with session.operating:
             self._manager.spread.obey(session, request.command, request.verdict, request.causes)
-        return _DONE
+        return Done(self._manager.told(session, request.known))
 
     def destroy(self, request: Destroy, text: bytes) -> Done:
         del text

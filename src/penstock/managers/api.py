@@ -188,16 +188,20 @@ class Manager(Protocol):
             SessionExists: the id is taken.
             SubManagersFailed: not all sub-managers have it; a retry continues.
         """
+        ...
 
-    def add_graph(self, session_id: str, graph: bytes) -> Added:
+    def add_graph(self, session_id: str, graph: bytes, *, placed: bool = False) -> Added:
         """Add drops, given as the JSON text of a physical graph or of a part of one.
 
         Each drop and all names are checked here; links and classes by `deploy`, as more may come.
 
+        Args:
+            placed: a manager of managers refuses drops that do not say where they live; otherwise it places them.
         Raises:
             GraphInvalid: with everything that is wrong; nothing was added.
             WrongState: the session is neither PRISTINE nor BUILDING.
         """
+        ...
 
     def link(self, session_id: str, left: str, kind: LinkKind, right: str) -> None:
         """Add a link between two drops: `left` is a `kind` of `right`.
@@ -207,6 +211,7 @@ class Manager(Protocol):
             GraphInvalid: drops of these kinds cannot be linked so.
             WrongState: the session is deployed.
         """
+        ...
 
     def deploy(self, session_id: str, completed: Iterable[str] = ()) -> None:
         """Check the whole graph, make it run, and trigger `completed`. A session without a graph is FINISHED.
@@ -217,6 +222,7 @@ class Manager(Protocol):
             WrongState: the session is deployed already, or has ended.
             SubManagersFailed: a sub-manager could not; the session is as it was.
         """
+        ...
 
     def trigger(self, session_id: str, uids: Iterable[str] | None = None) -> None:
         """Complete data and start apps that nobody else starts; all roots by default.
@@ -225,6 +231,7 @@ class Manager(Protocol):
             DropUnknown: the session has no such drop.
             WrongState: the session does not run.
         """
+        ...
 
     def cancel(self, session_id: str) -> None:
         """End everything that has not ended. A cancelled session stays cancelled.
@@ -232,21 +239,27 @@ class Manager(Protocol):
         Raises:
             WrongState: the session is FINISHED or FAILED.
         """
+        ...
 
     def destroy(self, session_id: str) -> None:
         """Cancel the session if it runs, and forget it."""
+        ...
 
     def sessions(self) -> list[SessionInfo]:
         """Return all sessions, in the order of their creation."""
+        ...
 
     def session(self, session_id: str) -> SessionInfo:
         """Return what is known of one session."""
+        ...
 
     def graph(self, session_id: str) -> bytes:
         """Return the drops as JSON text {oid: specification}, links between nodes included."""
+        ...
 
     def graph_size(self, session_id: str) -> int:
         """Return the number of drops."""
+        ...
 
     def graph_status(self, session_id: str, since: int | None = None) -> States:
         """Return the states of the drops, or of those that have changed since a version.
@@ -254,6 +267,7 @@ class Manager(Protocol):
         Raises:
             WrongState: the session was not deployed yet.
         """
+        ...
 
     def drop(self, session_id: str, uid: str) -> DropInfo:
         """Return what is known of one drop.
@@ -261,6 +275,7 @@ class Manager(Protocol):
         Raises:
             DropUnknown: the session has no such drop.
         """
+        ...
 
     def open_data(self, session_id: str, uid: str) -> BinaryIO:
         """Return a file over the content of a data drop; the caller closes it.
@@ -269,21 +284,28 @@ class Manager(Protocol):
             DropUnknown: the session has no such drop.
             DropNotReadable: it is no data, not complete, or holds none.
         """
+        ...
 
     def log(self, session_id: str) -> Iterable[Mapping[str, str]]:
         """Return the session's log, record by record: {"drop", "time", "stream", "text", "node"}."""
+        ...
 
     def log_file(self, session_id: str) -> Path | None:
         """Return the file with the session's log on this host, None for none."""
+        ...
 
     def repro_data(self, session_id: str) -> Mapping[str, Any] | None:
         """Return the graph-wide reproducibility record, None for none."""
+        ...
 
     def repro_status(self, session_id: str) -> bool:
         """Whether the reproducibility record of the session is complete."""
+        ...
 
     def nodes(self) -> list[NodeInfo]:
         """Return all nodes below this manager, at any depth; on a node itself none."""
+        ...
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Tell `listener` of everything that happens from now on; the answer ends that."""
+        ...

@@ -268,7 +268,10 @@ class Below:
             news = future.result()
             watched.nodes = news.nodes
             assert self._events is not None
-            self._events.news(name, news)
+            try:
+                self._events.news(name, news)
+            except Exception:  # what is wrong with one answer must not end the following
+                log.exception("what %s tells cannot be taken", name)
         elif not isinstance(error, NodeDown):
             log.error("%s does not tell what is new: %s", name, error)
         with self._lock:

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from penstock.engine.session import SessionEvent, advance
-from penstock.engine.states import LinkKind, SessionState
+from penstock.engine.states import DropState, LinkKind, SessionState
 from penstock.errors import (
     DropNotReadable,
     DropUnknown,
@@ -93,13 +93,15 @@ class CompositeManager:
         name = parse_session_id(session_id)
         with self._lock:
             session = self._sessions.get(name)
-            if session is not None and not session.unclaimed and not (claim and session.claim == claim):
-                raise SessionExists(session_id)
             if session is None:
                 self._created += 1
                 token = f"{self.address}#{self.epoch}#{self._created}"
                 session = self._sessions[name] = CompositeSession(name, claim, token, self.below.names)
         with session.operating:
+            if not session.unclaimed or self._sessions.get(name) is not session:  # somebody else was quicker
+                if claim and session.claim == claim:
+                    return
+                raise SessionExists(session_id)
             self.spread.claim(session)
         self._announce(session, "session")
 
@@ -264,6 +266,15 @@ class CompositeManager:
         sub = self._sub_of(session, uid)
         if not sub:
             raise DropNotReadable(uid, "holds nothing: its session was not deployed")
+        with session.lock:
+            state, execution = session.state_of(uid)
+        if state != DropState.COMPLETED:  # as far as is known here, which may be a moment old
+            seen = self.drop(session_id, uid)
+            state, execution = seen.state, seen.execution
+        if execution != NO_APP:
+            raise DropNotReadable(uid, "is an app, only data can be read")
+        if state != DropState.COMPLETED:
+            raise DropNotReadable(uid, f"is {DropState(state).name}, only COMPLETED data can be read")
         return self.below.open_data(sub, session_id, uid)
 
     def log(self, session_id: str) -> Iterator[Mapping[str, str]]:

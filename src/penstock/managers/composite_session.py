@@ -15,10 +15,10 @@ import numpy.typing as npt
 
 from penstock.engine.states import DropState, SessionState
 from penstock.engine.whole import Command, Report, Whole
-from penstock.graph.links import Wiring
+from penstock.graph.links import APP, Wiring
 from penstock.graph.spec import Graph
 from penstock.ids import SessionId
-from penstock.managers.api import States, StatusTree
+from penstock.managers.api import NO_APP, States, StatusTree
 from penstock.managers.changes import ChangeLog, told
 from penstock.managers.gathered import Gathered
 from penstock.managers.orders import SessionNews
@@ -86,6 +86,7 @@ class CompositeSession:
         self.known: dict[str, tuple[int, int]] = {}
         self.changes = ChangeLog()
         self.deployment: Deployment | None = None
+        self.epoch = 0
         self.epochs: dict[str, int] = {}
         """Incarnation of each manager below when it was deployed."""
         self.whole: Whole | None = None
@@ -103,10 +104,10 @@ class CompositeSession:
         self._state = np.zeros(0, np.uint8)
         self._execution = np.zeros(0, np.uint8)
 
-    def deployed(self, deployment: Deployment) -> None:
-        """Begin to keep the states of drops."""
+    def deployed(self, deployment: Deployment, epoch: int) -> None:
+        """Begin to keep the states of drops; `epoch` is the number of the deployment."""
         size = len(deployment.graph)
-        self.deployment = deployment
+        self.deployment, self.epoch = deployment, epoch
         self._uids = [spec.key for spec in deployment.graph.drops]
         self._state = np.zeros(size, np.uint8)
         self._execution = np.zeros(size, np.uint8)
@@ -117,15 +118,16 @@ class CompositeSession:
     def withdrawn(self) -> None:
         """Forget what was deployed."""
         self.deployment = self.whole = None
+        self.epoch = 0
         self.known.clear()
         self.reports.clear()
         self.pending.clear()
         self.changes = ChangeLog()
 
     def take(self, sub: str, news: SessionNews) -> bool:
-        """Write down what a manager below tells; False where it was known."""
+        """Write down what a manager below tells; False where it was known, or is of an earlier deployment."""
         serial, _ = self.known.get(sub, (0, 0))
-        if news.serial <= serial:
+        if news.epoch != self.epoch or news.serial <= serial:
             return False
         self.known[sub] = (news.serial, news.version)
         self.status[sub] = _tree(news.status)
@@ -236,9 +238,7 @@ class CompositeSession:
 
     def is_followed(self, sub: str) -> bool:
         """Whether a manager below may have something new to tell."""
-        status = self.status.get(sub)
-        is_open = isinstance(status, dict) or status not in _ENDED_STATES
-        return self.deployment is not None and is_open
+        return self.deployment is not None and not _has_ended(self.status[sub])
 
     def news(self, version: int, nodes: Mapping[str, Sequence[str]]) -> SessionNews:
         """Return what the manager above does not know, who knows the changes up to a version."""
@@ -247,6 +247,7 @@ class CompositeSession:
         if states is not None:
             rows = range(len(states.uids)) if states.indices is None else states.indices
         return SessionNews(
+            epoch=self.epoch,
             serial=self.serial,
             status=_numbers(self.status_tree(nodes)),
             version=self.changes.version,
@@ -257,6 +258,13 @@ class CompositeSession:
             lost=dict(self.lost),
             causes=tuple(self.causes),
         )
+
+    def state_of(self, uid: str) -> tuple[int, int]:
+        """Return state and execution of a drop of the deployment, as in `States`."""
+        assert self.deployment is not None
+        index = self.deployment.graph.index[uid]
+        is_app = self.deployment.wiring.kinds[index] == APP
+        return int(self._state[index]), int(self._execution[index]) if is_app else NO_APP
 
     def states(self, since: int | None) -> States:
         """Return the states of drops; those of ghosts are left out."""
@@ -277,6 +285,12 @@ class CompositeSession:
             bytes(states.state[k] for k in kept),
             bytes(states.execution[k] for k in kept),
         )
+
+
+def _has_ended(status: StatusTree) -> bool:
+    if isinstance(status, dict):
+        return all(map(_has_ended, status.values()))
+    return status in _ENDED_STATES
 
 
 def _numbers(status: StatusTree) -> object:

@@ -134,7 +134,8 @@ class NodeManager:
             raise SessionNotFound(session_id, "it was never created here, or was deleted")
         return session
 
-    def add_graph(self, session_id: str, graph: bytes) -> Added:
+    def add_graph(self, session_id: str, graph: bytes, *, placed: bool = False) -> Added:
+        del placed  # all drops live here
         return self.find(session_id).add(graph)
 
     def link(self, session_id: str, left: str, kind: LinkKind, right: str) -> None:

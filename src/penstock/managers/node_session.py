@@ -406,6 +406,7 @@ class NodeSession:
         if states is not None:
             rows = range(len(states.uids)) if states.indices is None else states.indices
         return SessionNews(
+            epoch=self._epoch,
             serial=serial,
             status=int(self.state),
             version=0 if states is None else states.version,

@@ -40,7 +40,13 @@ class Request(msgspec.Struct, Generic[A], frozen=True, kw_only=True):
 
 
 class Done(msgspec.Struct, frozen=True):
-    """It is done."""
+    """It is done.
+
+    Attributes:
+        news: how the session stands after it, where that was asked for and is not known.
+    """
+
+    news: "SessionNews | None" = None
 
 
 class Claim(Request[Done], frozen=True, kw_only=True):
@@ -87,11 +93,13 @@ class Obey(Request[Done], frozen=True, kw_only=True):
     Attributes:
         verdict: how the session as a whole has ended; RUNNING with a command after which it goes on.
         causes: why it failed.
+        known: serial and version of the session that are known.
     """
 
     command: Command
     verdict: SessionState
     causes: tuple[str, ...] = ()
+    known: tuple[int, int] = (0, 0)
 
 
 class Destroy(Request[Done], frozen=True, kw_only=True):
@@ -104,6 +112,7 @@ class SessionNews(msgspec.Struct, frozen=True, kw_only=True):
     """How a session stands.
 
     Attributes:
+        epoch: of the deployment that this is about; 0 before.
         serial: grows with everything that happens to it.
         status: number of its state, or per manager below, as clients of the old interface see it.
         version: of the changes that are told, see `api.States`.
@@ -114,6 +123,7 @@ class SessionNews(msgspec.Struct, frozen=True, kw_only=True):
         causes: what failed, named.
     """
 
+    epoch: int
     serial: int
     status: Any  # int, or dict[str, status]
     version: int

@@ -97,7 +97,7 @@ class Spread:
         subs_of_nodes = {home: sub for home, sub in zip(home_of, sub_of, strict=True) if sub}
         deployment = Deployment(graph, prepared.wiring, sub_of, home_of, members, subs_of_nodes)
         with session.lock:
-            session.deployed(deployment)
+            session.deployed(deployment, epoch)
             session.epochs = {name: self._below.epoch(name) for name in session.subs}
         token = session.token
         requests = {
@@ -175,9 +175,13 @@ class Spread:
         Raises:
             SubManagersFailed: some below did not; it can be ordered again.
         """
-        request = Obey(session_id=session.session_id, command=command, verdict=verdict, causes=tuple(causes))
         names = [name for name in session.subs if self._below.state(name) is not NodeState.LOST]
-        _, errors = self._below.ask_all(dict.fromkeys(names, request), _ORDER_S)
+        requests = {name: _obey(session, name, command, verdict, causes) for name in names}
+        answers, errors = self._below.ask_all(requests, _ORDER_S)
+        with session.lock:
+            for name, done in answers.items():
+                if done.news is not None:
+                    session.take(name, done.news)
         if verdict in ENDED_STATES:
             with session.lock:
                 session.end(verdict)
@@ -260,6 +264,9 @@ class Spread:
         with session.lock:
             session.under_way.pop(order, None)
             if error is None:
+                news = future.result().news
+                if news is not None:
+                    session.take(order.sub, news)
                 session.done(order)
                 self._judge(session)
         if error is not None and not isinstance(error, NodeDown):
@@ -269,7 +276,7 @@ class Spread:
 
     def clean(self) -> None:
         """Have those below that were away forget what was deleted meanwhile."""
-        for name, requests in self._to_destroy.items():
+        for name, requests in list(self._to_destroy.items()):  # others add to it meanwhile
             if self._below.state(name) is NodeState.LOST:
                 continue
             for session_id, request in list(requests.items()):
@@ -370,7 +377,16 @@ def _request(
 ) -> Trigger | Obey:
     if order.command is None:
         return Trigger(session_id=session.session_id, uids=order.uids, number=order.number)
-    return Obey(session_id=session.session_id, command=order.command, verdict=verdict, causes=causes)
+    return _obey(session, order.sub, order.command, verdict, causes)
+
+
+def _obey(
+    session: CompositeSession, sub: str, command: Command, verdict: SessionState, causes: Sequence[str]
+) -> Obey:
+    known = session.known.get(sub, (0, 0))
+    return Obey(
+        session_id=session.session_id, command=command, verdict=verdict, causes=tuple(causes), known=known
+    )
 
 
 def _raise_joined(operation: str, errors: Mapping[str, PenstockError]) -> None:

@@ -80,8 +80,10 @@ class AsyncManagerClient:
         """See `Manager`, likewise below."""
         await self.ask(calls.create_session(session_id))
 
-    async def add_graph(self, session_id: str, graph: bytes) -> Added:
-        return await self.ask(calls.add_graph(session_id, graph, is_far=not is_near(self._url)))
+    async def add_graph(self, session_id: str, graph: bytes, *, placed: bool = False) -> Added:
+        return await self.ask(
+            calls.add_graph(session_id, graph, placed=placed, is_far=not is_near(self._url))
+        )
 
     async def link(self, session_id: str, left: str, kind: LinkKind, right: str) -> None:
         await self.ask(calls.link(session_id, left, kind, right))

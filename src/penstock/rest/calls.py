@@ -98,12 +98,13 @@ def create_session(session_id: str) -> Ask[None]:
     return Ask("POST", "/sessions", _nothing, body, headers=_JSON)
 
 
-def add_graph(session_id: str, graph: bytes, *, is_far: bool) -> Ask[Added]:
+def add_graph(session_id: str, graph: bytes, *, placed: bool = False, is_far: bool) -> Ask[Added]:
     headers, body = dict(_JSON), graph
     if is_far:
         headers["Content-Encoding"], body = "deflate", zlib.compress(graph, 1)
     read = _as(schema.AddedAnswer)
-    return Ask("POST", _of_session(session_id, "/graph"), lambda r: read(r).plain(), body, headers=headers)
+    path = _of_session(session_id, "/graph?placed=true" if placed else "/graph")
+    return Ask("POST", path, lambda r: read(r).plain(), body, headers=headers)
 
 
 def link(session_id: str, left: str, kind: LinkKind, right: str) -> Ask[None]:

@@ -108,8 +108,8 @@ class ManagerClient:
     def create_session(self, session_id: str) -> None:
         self.ask(calls.create_session(session_id))
 
-    def add_graph(self, session_id: str, graph: bytes) -> Added:
-        return self.ask(calls.add_graph(session_id, graph, is_far=not is_near(self._url)))
+    def add_graph(self, session_id: str, graph: bytes, *, placed: bool = False) -> Added:
+        return self.ask(calls.add_graph(session_id, graph, placed=placed, is_far=not is_near(self._url)))
 
     def link(self, session_id: str, left: str, kind: LinkKind, right: str) -> None:
         self.ask(calls.link(session_id, left, kind, right))

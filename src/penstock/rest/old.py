@@ -184,7 +184,7 @@ async def append(request: Request, sid: str) -> Response:
         raise RequestRefused("unsupported_media", "a graph is application/json or text/plain")
     await service.ask(service.manager.session, sid)  # a body for nobody is not worth reading
     body = await service.body(request)
-    await service.ask(service.manager.add_graph, sid, body)
+    await service.ask(service.manager.add_graph, sid, body, placed=True)
     return answer(SUCCESS)
 
 

@@ -147,15 +147,18 @@ async def destroy(request: Request, session_id: str) -> Response:
     responses=told(200, schema.AddedAnswer, refusals=(*_TAKES_JSON, 404, 409)),
     openapi_extra=body(None),
 )
-async def add_graph(request: Request, session_id: str) -> Response:
-    """Add drops: a physical graph or a part of one, compressed or not. Links may lead to drops that still come."""
+async def add_graph(request: Request, session_id: str, placed: bool = False) -> Response:
+    """Add drops: a physical graph or a part of one, compressed or not. Links may lead to drops that still come.
+
+    With `placed` an island or master refuses drops that do not say where they live; otherwise it places them.
+    """
     service = service_of(request)
     if media_type(request) != "application/json":
         raise RequestRefused("unsupported_media", "a graph is application/json")
     await service.ask(service.manager.session, session_id)  # a body for nobody is not worth reading
     graph = await service.body(request)
     try:
-        added = await service.ask(service.manager.add_graph, session_id, graph)
+        added = await service.ask(service.manager.add_graph, session_id, graph, placed=placed)
     except GraphInvalid as exc:
         status, word = await service.ask(_verdict, exc, graph)
         return fault(request.url.path, exc, status=status, word=word)

@@ -59,7 +59,7 @@ def host_name() -> str:
 
 
 HeldHere = list[Buffer] | Path
-"""What is held: pieces of memory, one behind the other, or a file."""
+"""What is held: pieces of memory, one behind the other, none where nothing is, or a file."""
 
 
 def held_here(drop: DataDrop) -> HeldHere:
@@ -73,7 +73,8 @@ def held_here(drop: DataDrop) -> HeldHere:
         return drop.parts()
     if isinstance(drop, FileDrop | DirectoryDrop):
         drop.settle()
-        return drop.location.path
+        path = drop.location.path
+        return path if path.exists() and str(path) != os.devnull else []
     raise DropNotReadable(drop.uid, f"{type(drop).__name__} is of this node alone; place it with its readers")
 
 
@@ -84,8 +85,6 @@ def holding_of(drop: DataDrop) -> Holding:
         if isinstance(held, list):
             size = sum(memoryview(piece).nbytes for piece in held)
             return Holding(size, b"".join(held) if size <= INLINE_BYTES else None)
-        if not held.exists():
-            return Holding(0, b"")
         status = held.stat()
     except (PenstockError, OSError) as exc:
         return Holding(0, trouble=str(exc))

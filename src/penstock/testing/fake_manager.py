@@ -91,7 +91,7 @@ class FakeManager:
             self._sessions[session_id] = FakeSession(session_id)
         self._tell_state(session_id)
 
-    def add_graph(self, session_id: str, graph: bytes) -> Added:
+    def add_graph(self, session_id: str, graph: bytes, *, placed: bool = False) -> Added:
         self._begin("add_graph")
         with self._lock:
             session = self._find(session_id)
@@ -103,7 +103,7 @@ class FakeManager:
             problems = list(reading.problems)
             if reading.graph is not None:
                 problems += session.taken(reading.graph)
-                problems += self._misplaced(reading.graph)
+                problems += self._misplaced(reading.graph, must_be_placed=placed)
             if problems or reading.graph is None:
                 raise GraphInvalid(problems)
             session.add(reading.graph)
@@ -113,10 +113,17 @@ class FakeManager:
             self._tell_state(session_id)
         return added
 
-    def _misplaced(self, graph: Any) -> Iterator[Problem]:  # Any: `Graph`, whose columns hold plain JSON
+    def _misplaced(
+        self,
+        graph: Any,
+        *,
+        must_be_placed: bool,  # Any: `Graph`, whose columns hold plain JSON
+    ) -> Iterator[Problem]:
         if self._level is Level.NODE:
             return
         for i, ((node,), spec) in enumerate(zip(graph.columns("node"), graph.drops, strict=True)):
+            if not node and not must_be_placed:
+                continue
             if not node:
                 yield Problem("PS501", "the drop has no node", spec.key, f"/{i}")
             elif not any(str(known).startswith(str(node)) for known in self._nodes):
