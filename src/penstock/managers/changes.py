@@ -15,7 +15,7 @@ from penstock.engine.states import AppState, DropState
 from penstock.graph.links import APP
 from penstock.managers.api import NO_APP, States
 
-__all__ = ["ChangeLog", "told"]
+__all__ = ["ChangeLog", "told", "under_way"]
 
 
 class ChangeLog:
@@ -39,6 +39,19 @@ class ChangeLog:
         return np.unique(np.frombuffer(self._rows[start:], np.int32))
 
 
+def under_way(
+    state: bytes | bytearray, kinds: bytes | bytearray, execution: bytes | bytearray
+) -> npt.NDArray[np.int64]:
+    """Return the rows that are being written or run now, ascending."""
+    states = np.frombuffer(bytes(state), np.uint8)
+    return np.nonzero((states == DropState.WRITING) | (_runs(kinds, execution) == AppState.RUNNING))[0]
+
+
+def _runs(kinds: bytes | bytearray, execution: bytes | bytearray) -> npt.NDArray[np.uint8]:
+    is_app = np.frombuffer(bytes(kinds), np.uint8) == APP
+    return np.where(is_app, np.frombuffer(bytes(execution), np.uint8), NO_APP).astype(np.uint8)
+
+
 def told(
     log: ChangeLog,
     since: int | None,
@@ -53,12 +66,10 @@ def told(
         uids, kinds, state, execution: one entry per row.
     """
     states = np.frombuffer(bytes(state), np.uint8)
-    is_app = np.frombuffer(bytes(kinds), np.uint8) == APP
-    runs = np.where(is_app, np.frombuffer(bytes(execution), np.uint8), NO_APP).astype(np.uint8)
+    runs = _runs(kinds, execution)
     if since is None:
         return States(log.version, None, uids, states.tobytes(), runs.tobytes())
-    under_way = np.nonzero((states == DropState.WRITING) | (runs == AppState.RUNNING))[0]
-    rows = np.union1d(log.since(since), under_way)
+    rows = np.union1d(log.since(since), under_way(state, kinds, execution))
     indices = rows.tolist()
     return States(
         log.version, indices, [uids[i] for i in indices], states[rows].tobytes(), runs[rows].tobytes()

@@ -15,7 +15,8 @@ import msgspec
 
 from penstock.config import Settings
 from penstock.drops.data import DataDrop
-from penstock.engine.states import LinkKind
+from penstock.engine.states import LinkKind, SessionState
+from penstock.engine.whole import Command
 from penstock.errors import DropNotReadable, DropUnknown, SessionExists, SessionNotFound
 from penstock.graph.links import APP
 from penstock.graph.spec import Graph
@@ -264,7 +265,10 @@ class NodeManager:
 
     def close(self) -> None:
         """Cancel all sessions and end all threads; the folders stay."""
-        for session in list(self._sessions.values()):
+        sessions = list(self._sessions.values())
+        for session in sessions:  # all are told before any is waited for
+            session.obey(Command.CANCEL, SessionState.CANCELLED)
+        for session in sessions:
             session.close()
         self._enders.shutdown(wait=True, cancel_futures=True)
 

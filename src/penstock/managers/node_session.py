@@ -26,7 +26,7 @@ from penstock.graph import analyse
 from penstock.graph.spec import Graph
 from penstock.ids import SessionId
 from penstock.managers.api import Added, States
-from penstock.managers.changes import ChangeLog, told
+from penstock.managers.changes import ChangeLog, told, under_way
 from penstock.managers.gathered import Gathered
 from penstock.managers.orders import SessionNews
 from penstock.runtime.build import Prepared, prepare
@@ -82,6 +82,7 @@ class NodeSession:
         self.serial = 0
         """Grows with everything that happens to the session."""
         self._triggered = 0
+        self._under_way = b""
         self._own = host.address
         self._epoch = 0
         self._host = host
@@ -398,6 +399,7 @@ class NodeSession:
         Args:
             known: the serial and the version that it knows.
         """
+        self._look()
         serial, report = self.serial, self.report  # first: what happens from now on will be news once more
         if serial <= known[0]:
             return None
@@ -417,6 +419,16 @@ class NodeSession:
             lost={},
             causes=self.told_causes(),
         )
+
+    def _look(self) -> None:
+        """Let it be news that other drops are under way than before: that is not noted when it happens."""
+        run = self.run
+        if run is not None and run.state is SessionState.RUNNING:
+            with run.lock:
+                rows = under_way(run.flow.state, run.prepared.wiring.kinds, run.flow.execution).tobytes()
+            if rows != self._under_way:
+                self._under_way = rows
+                self.serial += 1
 
     def told_causes(self) -> tuple[str, ...]:
         """Return why the session fails: what was told from above, and the first failures of drops."""
