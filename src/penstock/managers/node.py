@@ -3,7 +3,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -34,6 +34,7 @@ from penstock.managers.api import (
 )
 from penstock.managers.listeners import Listeners
 from penstock.managers.node_session import NodeSession
+from penstock.managers.relations import Relation
 from penstock.runtime.exchange import Post
 from penstock.workers.pool import WorkerPool
 
@@ -134,6 +135,14 @@ class NodeManager:
         if session is None:
             raise SessionNotFound(session_id, "it was never created here, or was deleted")
         return session
+
+    def subscribe(self, session_id: str, relations: Mapping[str, Sequence[Relation]]) -> None:
+        """Note what drops of a session here are to drops of other nodes, by their addresses; before it is deployed.
+
+        Raises:
+            WrongState: it is deployed.
+        """
+        self.find(session_id).subscribe(relations)
 
     def add_graph(self, session_id: str, graph: bytes, *, placed: bool = False) -> Added:
         del placed  # all drops live here

@@ -11,8 +11,10 @@ Rule 2: an operation that fails leaves the session as it was.
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from time import time_ns
 from typing import Protocol
 
 import numpy as np
@@ -20,7 +22,7 @@ import numpy as np
 from penstock.config import Settings
 from penstock.engine.session import SessionEvent, advance
 from penstock.engine.states import LinkKind, SessionState
-from penstock.engine.whole import Command, Report, Whole
+from penstock.engine.whole import OWNER, Command, Report, Whole
 from penstock.errors import DirectoryInUse, DropUnknown, WrongState
 from penstock.graph import analyse
 from penstock.graph.spec import Graph
@@ -29,6 +31,7 @@ from penstock.managers.api import Added, States
 from penstock.managers.changes import ChangeLog, told, under_way
 from penstock.managers.gathered import Gathered
 from penstock.managers.orders import SessionNews
+from penstock.managers.relations import Relation, wired
 from penstock.runtime.build import Prepared, prepare
 from penstock.runtime.exchange import Exchange, Post
 from penstock.runtime.folder import Folder
@@ -89,6 +92,7 @@ class NodeSession:
         self._state = SessionState.PRISTINE
         self._gathered = Gathered()
         self._ghosts = NO_GHOSTS
+        self._relations: dict[str, list[Relation]] = {}
         self._whole = Whole([host.address])
         self._operating = threading.Lock()
         self._closing = threading.Lock()
@@ -112,6 +116,13 @@ class NodeSession:
             self._need("linking", _OPEN)
             self._gathered.link(self.session_id, left, kind, right)
 
+    def subscribe(self, relations: Mapping[str, Sequence[Relation]]) -> None:
+        """Note what drops here are to drops of other nodes; see `relations.py`."""
+        with self._operating:
+            self._need("subscribing", _OPEN)
+            for node, rows in relations.items():
+                self._relations.setdefault(node, []).extend(rows)
+
     def deploy(self, completed: Sequence[str]) -> None:
         """Make the session run what was gathered; see `Manager.deploy`."""
         with self._operating:
@@ -122,7 +133,9 @@ class NodeSession:
             if graph is None:
                 self._become(advance(self._state, SessionEvent.DEPLOY_STARTED))
                 return
-            self._deploy(graph, {})
+            graph, homes = wired(self.session_id, graph, self._relations)
+            self._epoch = time_ns()
+            self._deploy(graph, homes)
         self.trigger(completed)
 
     def deploy_share(self, text: bytes, homes: Mapping[str, str], own: str, epoch: int) -> None:
@@ -156,7 +169,10 @@ class NodeSession:
         self._become(advance(self._state, SessionEvent.DEPLOY_STARTED))
         try:
             session, ghosts = self._made(prepare(graph, import_users=False), homes)
-            exchange = Exchange(session, ghosts, self._own, self._epoch, self._host.post, self._reported)
+            least = self._epoch if self.claim else 0  # nobody has told the other nodes ours
+            exchange = Exchange(
+                session, ghosts, self._own, (self._epoch, least), self._host.post, self._reported
+            )
             session.watch(self._heard, exchange.rest)
         except BaseException:
             self._become(before)
@@ -279,7 +295,8 @@ class NodeSession:
                 return
             exchange.end()
             run.close()
-            exchange.close()
+            if self.claim:
+                exchange.close()  # else other nodes may still wait for what was told and not acknowledged
             self._result = result = RunResult(run)
             run.folder.write_session(result.outcome)
             self._closed.set()
@@ -294,8 +311,9 @@ class NodeSession:
         """End the session and close all threads and files; its folder stays."""
         if self.state not in ENDED_STATES:
             self.obey(Command.CANCEL, SessionState.CANCELLED)
-        if self.run is not None:
+        if self.run is not None and self.exchange is not None:
             self._close()
+            self.exchange.close()
             self.run.let_go()
 
     def wait_closed(self, timeout_s: float) -> bool:
@@ -316,10 +334,19 @@ class NodeSession:
         if self.claim:
             return
         address, whole = self._host.address, self._whole
-        whole.report(address, report)
+        whole.report(address, self._alone(report) if self._ghosts.homes else report)
         for _, command in whole.commands():
             whole.acknowledged(address, command)
             self.obey(command, whole.verdict or SessionState.RUNNING)
+
+    def _alone(self, report: Report) -> Report:
+        """Return a report of a session whose other parts nobody here knows: it ends when its own drops have ended."""
+        run = self.run
+        assert run is not None
+        with run.lock:
+            has_ended = not any(run.flow.waiting())
+        triggers = {OWNER: report.received.get(OWNER, 0)}
+        return replace(report, leaves_ended=has_ended, sent={}, received=triggers)
 
     def _announce(self, kind: str) -> None:
         self.serial += 1  # only to be seen to grow: two threads at once may count for one
@@ -360,7 +387,7 @@ class NodeSession:
     @property
     def size(self) -> int:
         """How many drops live here."""
-        return len(self._gathered) - len(self._ghosts.homes)
+        return len(self._gathered) if self.run is None else len(self.run.flow) - len(self._ghosts.homes)
 
     @property
     def gathered(self) -> Gathered:

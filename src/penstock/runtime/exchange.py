@@ -66,7 +66,8 @@ class Exchange:
 
     Args:
         own: the address by which the other nodes know this one.
-        epoch: number of the deployment: what earlier ones of this session have on their way counts for nothing.
+        epoch: number of this deployment, and the least number of messages that count: what earlier deployments of the
+            session have on their way does not. Names of streams bear the least one, which all nodes agree on.
         report: given each new report; called on the telling thread.
     """
 
@@ -75,7 +76,7 @@ class Exchange:
         session: Session,
         ghosts: Ghosts,
         own: str,
-        epoch: int,
+        epoch: tuple[int, int],
         post: Post,
         report: Callable[[Report], None],
     ) -> None:
@@ -87,7 +88,11 @@ class Exchange:
         self._wiring = session.prepared.wiring
         self._lock = threading.Lock()
         self._part = Part(
-            self._wiring, session.uid, ghosts.homes, epoch, least=dict.fromkeys(ghosts.homes.values(), epoch)
+            self._wiring,
+            session.uid,
+            ghosts.homes,
+            epoch[0],
+            least=dict.fromkeys(ghosts.homes.values(), epoch[1]),
         )
         self._wanted = self._part.wanted
         self._ended: deque[_End] = deque()
@@ -99,7 +104,7 @@ class Exchange:
         self._last: Report | None = None
         self._triggers = 0
         self._is_closed = False
-        self._relay = Relay(session, ghosts, own, epoch, post)
+        self._relay = Relay(session, ghosts, own, epoch[1], post)
         session.fetch = self._fetch
         session.forward = self._relay.write
 
