@@ -31,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("shared_graphs")
 
 PLACES = ("localhost:8000:5555:6666", "localhost:8100:5655:6766", "localhost:8200:5755:6866",
           "localhost:8300:5855:6966")  # fmt: skip
-ISLANDS = ("localhost:8001", "localhost:8101")
+Groups = tuple[tuple[int, ...], ...]
 FILES = sorted(path.name for kind in ("2n", "2x2") for path in SHARED_GRAPHS.glob(f"*.{kind}.pg.json"))
 
 
@@ -51,7 +51,8 @@ class Cluster(ExitStack):
         self.home = home
         self.root = home / "dlg"  # some graphs write there
         self.root.mkdir(parents=True)
-        self._clients: dict[tuple[tuple[int, ...], ...], tuple[ManagerClient, list[str]]] = {}
+        self._tops: dict[Groups, list[Started]] = {}
+        self._clients: dict[Groups, ManagerClient] = {}
         self.nodes: list[Started] = []
 
     def start(self) -> None:
@@ -61,31 +62,41 @@ class Cluster(ExitStack):
             node = Started("node", self.home / f"node{i}", "--workdir", work, environment=environment)
             self.nodes.append(self.enter_context(node))
 
-    def over(self, groups: tuple[tuple[int, ...], ...]) -> tuple[ManagerClient, list[str]]:
-        """Return a client of a manager over islands over these groups of nodes, and the islands' addresses."""
-        if groups not in self._clients:
-            count = len(self._clients)
-            islands = [
+    def begin(self, groups: Groups) -> None:
+        """Start a manager over islands over these groups of nodes, unless there is one."""
+        if groups not in self._tops:
+            n = len(self._tops)
+            self._tops[groups] = [
                 self.enter_context(
-                    Started(
-                        "island", self.home / f"i{count}-{k}", "--nodes", joined(self.nodes[i] for i in group)
-                    )
+                    Started("island", self.home / f"i{n}-{k}", "--nodes", joined(self.nodes[i] for i in group))
                 )
                 for k, group in enumerate(groups)
             ]
+
+    def over(self, groups: Groups) -> tuple[ManagerClient, list[str]]:
+        """Return a client of the manager over these groups, and the islands' addresses."""
+        islands = self._tops[groups]
+        if groups not in self._clients:
             top = islands[0]
             if len(groups) > 1:
-                top = self.enter_context(Started("master", self.home / f"m{count}", "--islands", joined(islands)))
-            client = self.enter_context(top.client())
-            wait_alive(client)
-            self._clients[groups] = client, [str(island.address) for island in islands]
-        return self._clients[groups]
+                home = self.home / f"m{len(self._clients)}"
+                top = self.enter_context(Started("master", home, "--islands", joined(islands)))
+            self._clients[groups] = self.enter_context(top.client())
+        return self._clients[groups], [str(island.address) for island in islands]
 
 
-def _groups(drops: list[Fields], islands: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
+def _groups(drops: list[Fields]) -> dict[str, tuple[int, ...]]:
     """Return the nodes of each island, by their place in `PLACES`; which they are stands in the graph only."""
     of = {(drop["island"], drop["node"]) for drop in drops if "oid" in drop}
-    return tuple(tuple(i for i, node in enumerate(PLACES) if (island, node) in of) for island in islands)
+    return {
+        island: tuple(i for i, node in enumerate(PLACES) if (island, node) in of)
+        for island in sorted({island for island, _ in of})
+    }
+
+
+def _drops(name: str) -> list[Fields]:
+    drops: list[Fields] = json.loads((SHARED_GRAPHS / name).read_text())
+    return drops
 
 
 def _moved(drop: Fields, names: dict[str, str]) -> Fields:
@@ -93,13 +104,11 @@ def _moved(drop: Fields, names: dict[str, str]) -> Fields:
 
 
 def _run(cluster: Cluster, name: str) -> Ran:
-    graph = json.loads((SHARED_GRAPHS / name).read_text())
-    islands = ISLANDS if ".2x2." in name else ISLANDS[:1]
-    groups = tuple(group for group in _groups(graph, islands) if group)
-    present = [island for island, group in zip(islands, _groups(graph, islands), strict=True) if group]
-    client, addresses = cluster.over(groups)
+    graph = _drops(name)
+    groups = _groups(graph)
+    client, addresses = cluster.over(tuple(groups.values()))
     names = dict(zip(PLACES, (str(node.address) for node in cluster.nodes), strict=True))
-    names |= dict(zip(present, addresses, strict=True))
+    names |= dict(zip(groups, addresses, strict=True))
     session_id = name.removesuffix(".pg.json")
     state = run_graph(client, session_id, json.dumps([_moved(drop, names) for drop in graph]).encode())
     expected = json.loads((SHARED_GRAPHS / "expected" / f"{name.partition('.')[0]}.json").read_text())
@@ -115,9 +124,9 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Ran]]:
     with Cluster(tmp_path_factory.mktemp("cluster")) as cluster:
         cluster.start()
         for name in FILES:
-            islands = ISLANDS if ".2x2." in name else ISLANDS[:1]
-            graph = json.loads((SHARED_GRAPHS / name).read_text())
-            cluster.over(tuple(group for group in _groups(graph, islands) if group))
+            cluster.begin(tuple(_groups(_drops(name)).values()))
+        for name in FILES:
+            wait_alive(cluster.over(tuple(_groups(_drops(name)).values()))[0])
         with ThreadPoolExecutor(len(FILES)) as pool:
             yield dict(zip(FILES, pool.map(lambda name: _run(cluster, name), FILES), strict=True))
 

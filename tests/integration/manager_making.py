@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -68,7 +69,7 @@ def text(drops: Iterable[Fields]) -> bytes:
     return msgspec.json.encode(list(drops))
 
 
-def chain(hops: int, nodes: Sequence[str]) -> list[Fields]:
+def copies(hops: int, nodes: Sequence[str]) -> list[Fields]:
     """A chain of copies, each on another node than the one before: D0 -> A0 -> D1 -> A1 ..."""
     drops = [data("D0", nodes[0], pydata="hello")]
     for i in range(hops):
@@ -151,35 +152,51 @@ def _is_heard(manager: Manager) -> bool:
 
 
 class Started:
-    """A manager as a process of its own. `close` ends it, whatever its state."""
+    """A manager as a process of its own; who asks for its address or more waits until it serves.
 
-    def __init__(self, level: str, home: Path, *options: str, environment: Mapping[str, str] | None = None):
+    `close` ends it, whatever its state.
+
+    Args:
+        home: its current folder; managers whose homes are neighbours share their keys.
+        ports: of REST, RPC and, of a node, events; 0 for any.
+    """
+
+    def __init__(
+        self,
+        level: str,
+        home: Path,
+        *options: str,
+        environment: Mapping[str, str] | None = None,
+        ports: Sequence[int] = (0, 0, 0),
+    ) -> None:
         home.mkdir(parents=True, exist_ok=True)
         self.home = home
         self.level = level
         self._options = options
         self._environment = dict(environment or {})
-        self.process: subprocess.Popen[bytes]
-        self.told: dict[str, Any] = {}
-        self._start(("--port", "0", "--rpc-port", "0", *(("--events-port", "0") if level == "node" else ())))
+        self._told: dict[str, Any] | None = None
+        self.errors = home / "stderr"
+        self.process = self._started(ports)
 
-    def _start(self, ports: Sequence[str]) -> None:
-        self.errors = self.home / "stderr"
-        command = [sys.executable, "-m", "penstock", self.level, "--json", *ports, *self._options]
+    def _started(self, ports: Sequence[int]) -> "subprocess.Popen[bytes]":
+        names = ("--port", "--rpc-port", *(("--events-port",) if self.level == "node" else ()))
+        numbers = chain.from_iterable((name, str(port)) for name, port in zip(names, ports, strict=False))
         with self.errors.open("ab") as errors:
-            self.process = subprocess.Popen(
-                command,
+            return subprocess.Popen(
+                [sys.executable, "-m", "penstock", self.level, "--json", *numbers, *self._options],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 cwd=self.home,
                 env={**os.environ, "XDG_STATE_HOME": str(self.home.parent / "state"), **self._environment},
             )
-        try:
-            self.told = json.loads(self._first_line())
-        except BaseException:
-            self.close()
-            raise
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What it said when it began to serve."""
+        if self._told is None:
+            self._told = json.loads(self._first_line())
+        return self._told
 
     def _first_line(self) -> bytes:
         assert self.process.stdout is not None
@@ -225,11 +242,10 @@ class Started:
 
     def start_again(self) -> None:
         """Start it under the same address, after `kill` or `close`."""
+        _, rest, events, rpc = self.address
         self._close_pipe()
-        host, rest, events, rpc = self.address
-        del host
-        ports = ["--port", str(rest), "--rpc-port", str(rpc)]
-        self._start([*ports, "--events-port", str(events)] if self.level == "node" else ports)
+        self._told = None
+        self.process = self._started((rest, rpc, events))
 
     def offspring(self) -> list[int]:
         """Return all processes below it."""

@@ -34,7 +34,21 @@ from penstock.wire.rpc import Method, Peer, RpcServer
 from penstock.wire.security import Keys
 from penstock.workers.pool import PoolSettings, WorkerPool
 
-__all__ = ["Assembled", "Liveness", "ManagerSettings", "assemble"]
+__all__ = [
+    "EVENTS_PORT",
+    "REST_PORTS",
+    "RPC_PORTS",
+    "Assembled",
+    "Liveness",
+    "ManagerSettings",
+    "address_below",
+    "assemble",
+]
+
+
+REST_PORTS = {Level.NODE: 8000, Level.ISLAND: 8001, Level.MASTER: 8002}
+RPC_PORTS = {Level.NODE: 6666, Level.ISLAND: 6667, Level.MASTER: 6668}
+EVENTS_PORT = 5555
 
 
 @dataclass(frozen=True)
@@ -166,7 +180,12 @@ class Assembled:
 
     def _composite(self, loop: Loop, parts: ExitStack) -> Manager:
         settings = self.settings
-        subs = {str(address): RemoteSub(loop, address, str(self.address)) for address in settings.below}
+
+        def connect(text: str) -> tuple[str, RemoteSub]:
+            address = address_below(text, settings.level)
+            return str(address), RemoteSub(loop, address, str(self.address))
+
+        subs = dict(connect(str(address)) for address in settings.below)
         times = settings.liveness
         below = Below(
             subs,
@@ -174,7 +193,7 @@ class Assembled:
             lambda delay_s, call: loop.later(delay_s, call).cancel,
         )
         attribute: Attribute = "node" if settings.level is Level.ISLAND else "island"
-        manager = CompositeManager(settings.level, str(self.address), self.epoch, below, attribute)
+        manager = CompositeManager(settings.level, str(self.address), self.epoch, below, attribute, connect)
         pokes = self._serve(loop, parts, CompositeAnswers(manager), manager.open_data)
         manager.on_change = pokes.poke
         manager.start()
@@ -206,6 +225,22 @@ class Assembled:
         server.start()
         parts.callback(server.close)
         return pokes
+
+
+def address_below(text: str, level: Level) -> NodeAddress:
+    """Return the address of a manager below one of this level; what is missing are the usual ports of its kind.
+
+    Raises:
+        StartRefused: the text is no address.
+    """
+    address = NodeAddress.parse(text)
+    if level is Level.MASTER:
+        given = text.rpartition("]")[2].count(":")
+        if given < 1:
+            address = address._replace(rest=REST_PORTS[Level.ISLAND])
+        if given < 3:
+            address = address._replace(rpc=RPC_PORTS[Level.ISLAND])
+    return address
 
 
 def assemble(settings: ManagerSettings) -> Assembled:

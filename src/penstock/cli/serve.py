@@ -11,10 +11,18 @@ import threading
 from pathlib import Path
 
 from penstock.assemble.access import Access, open_access
-from penstock.assemble.managers import Assembled, Liveness, ManagerSettings, assemble
+from penstock.assemble.managers import (
+    EVENTS_PORT,
+    REST_PORTS,
+    RPC_PORTS,
+    Assembled,
+    Liveness,
+    ManagerSettings,
+    address_below,
+    assemble,
+)
 from penstock.config import Settings, state_directory
 from penstock.errors import StartRefused
-from penstock.ids import NodeAddress
 from penstock.managers.api import Level
 from penstock.rest.settings import RestSettings
 
@@ -22,10 +30,6 @@ __all__ = ["serve"]
 
 _SWITCH_S = 0.0005
 """How long one thread may keep the others from running: facts must not wait for whatever computes."""
-
-_REST = {Level.NODE: 8000, Level.ISLAND: 8001, Level.MASTER: 8002}
-_RPC = {Level.NODE: 6666, Level.ISLAND: 6667, Level.MASTER: 6668}
-_EVENTS = 5555
 
 
 def serve(options: argparse.Namespace) -> int:
@@ -64,21 +68,21 @@ def _assembled(settings: ManagerSettings) -> Assembled:
 def _settings(
     level: Level, options: argparse.Namespace, access: Access, ended: threading.Event
 ) -> ManagerSettings:
-    below = tuple(_address(text, level) for text in options.below or ())
+    below = tuple(address_below(text, level) for text in options.below or ())
     if level is not Level.NODE and not below:
         word = "--nodes" if level is Level.ISLAND else "--islands"
         raise StartRefused(f"the {level.value} has nobody below it", f"name them: {word} HOST:PORT,HOST:PORT")
     if len(set(below)) < len(below):
         raise StartRefused("a manager below is named twice", "name each once")
-    rest = _REST[level] if options.port is None else options.port
-    rpc = _RPC[level] if options.rpc_port is None else options.rpc_port
+    rest = REST_PORTS[level] if options.port is None else options.port
+    rpc = RPC_PORTS[level] if options.rpc_port is None else options.rpc_port
     port = rest or f"any-{os.getpid()}"  # two nodes on ports that the system chose must not share a folder
     workdir = options.workdir or state_directory() / "nodes" / f"{options.host}-{port}"
     return ManagerSettings(
         level,
         options.host,
         rest,
-        _EVENTS if options.events_port is None else options.events_port,
+        EVENTS_PORT if options.events_port is None else options.events_port,
         rpc,
         below,
         Path(workdir).absolute(),
@@ -92,18 +96,6 @@ def _settings(
         Settings() if options.workers is None else Settings(workers=options.workers),
         Liveness(suspect_s=options.suspect, lost_s=options.lost),
     )
-
-
-def _address(text: str, level: Level) -> NodeAddress:
-    """Read the address of a manager below; what is missing are the usual ports of its kind."""
-    address = NodeAddress.parse(text)
-    if level is Level.MASTER:
-        given = text.rpartition("]")[2].count(":")
-        if given < 1:
-            address = address._replace(rest=_REST[Level.ISLAND])
-        if given < 3:
-            address = address._replace(rpc=_RPC[Level.ISLAND])
-    return address
 
 
 def _greet(manager: Assembled, access: Access, *, as_json: bool) -> None:

@@ -14,7 +14,7 @@ from functools import partial
 from time import monotonic
 from typing import Any, BinaryIO, Protocol, TypeVar
 
-from penstock.errors import NodeDown, PenstockError
+from penstock.errors import NodeDown, NodeUnknown, PenstockError
 from penstock.leases.membership import Back, Lost, Membership, PeerState, Restarted
 from penstock.managers.api import NodeInfo, NodeState
 from penstock.managers.orders import Follow, News, Request
@@ -126,6 +126,31 @@ class Below:
                 self._cancel_tick()
         for watched in self._watched.values():
             watched.sub.close()
+
+    def add(self, name: str, sub: Sub) -> None:
+        """Watch and follow one more manager; sessions that are there already do without it."""
+        assert self._events is not None
+        with self._lock:
+            if name in self._watched:
+                return
+            self._watched = {**self._watched, name: _Watched(sub)}  # others may be walking over the old one
+            self._membership.expect(name, monotonic())
+        sub.watch(partial(self.follow, name), partial(self._heard, name))
+        sub.start()
+
+    def remove(self, name: str) -> None:
+        """Let a manager go: nobody asks or watches it any more.
+
+        Raises:
+            NodeUnknown: it is none of those below.
+        """
+        with self._lock:
+            watched = self._watched.get(name)
+            if watched is None:
+                raise NodeUnknown(name, list(self._watched))
+            self._watched = {other: kept for other, kept in self._watched.items() if other != name}
+            self._membership.forget(name)
+        watched.sub.close()
 
     # Liveness
 

@@ -23,6 +23,7 @@ from penstock.engine.states import DropState, LinkKind, SessionState
 from penstock.errors import (
     DropNotReadable,
     DropUnknown,
+    NodeUnknown,
     SessionExists,
     SessionNotFound,
     WrongState,
@@ -41,7 +42,7 @@ from penstock.managers.api import (
     SessionInfo,
     States,
 )
-from penstock.managers.below import Below
+from penstock.managers.below import Below, Sub
 from penstock.managers.composite_session import CompositeSession
 from penstock.managers.listeners import Listeners
 from penstock.managers.orders import LookAt, News, ReadLog, SessionNews
@@ -60,10 +61,20 @@ class CompositeManager:
         address: of this manager.
         epoch: number of this incarnation of the process.
         attribute: the field of drops that says which manager below has them: "node" or "island".
+        connect: returns the full address of a manager, and a way to it, not started.
     """
 
-    def __init__(self, level: Level, address: str, epoch: int, below: Below, attribute: Attribute) -> None:
+    def __init__(
+        self,
+        level: Level,
+        address: str,
+        epoch: int,
+        below: Below,
+        attribute: Attribute,
+        connect: Callable[[str], tuple[str, Sub]],
+    ) -> None:
         self.level = level
+        self._connect = connect
         self.address = address
         self.epoch = epoch
         self.below = below
@@ -302,6 +313,40 @@ class CompositeManager:
 
     def nodes(self) -> list[NodeInfo]:
         return self.below.infos()
+
+    # Who is below
+
+    def add_node(self, address: str) -> None:
+        """Take a manager in; one that is in already is left as it is. Sessions that exist do without it."""
+        name, sub = self._connect(address)
+        self.below.add(name, sub)
+
+    def remove_node(self, address: str) -> None:
+        """Let a manager go; it is lost to sessions that run there.
+
+        Raises:
+            NodeUnknown: it is none of those below.
+        """
+        name, _ = self._connect(address)
+        self.below.remove(name)
+        self.lost(name, f"{name} was taken out of this deployment")
+
+    def islands(self) -> list[str]:
+        """Return the addresses of the islands right below, none at an island."""
+        return list(self.below.names) if self.level is Level.MASTER else []
+
+    def sub_sessions(self, address: str) -> list[SessionInfo]:
+        """Return the sessions of one manager below, as far as they are known here.
+
+        Raises:
+            NodeUnknown: it is none of those below.
+        """
+        name, _ = self._connect(address)
+        if name not in self.below.names:
+            raise NodeUnknown(address, list(self.below.names))
+        with self._lock:
+            sessions = [session for session in self._sessions.values() if name in session.subs]
+        return [session.info_at(name) for session in sessions if not session.unclaimed]
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         return self._listeners.add(listener)

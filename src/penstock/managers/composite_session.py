@@ -18,7 +18,7 @@ from penstock.engine.whole import Command, Report, Whole
 from penstock.graph.links import APP, Wiring
 from penstock.graph.spec import Graph
 from penstock.ids import SessionId
-from penstock.managers.api import NO_APP, States, StatusTree
+from penstock.managers.api import NO_APP, SessionInfo, States, StatusTree
 from penstock.managers.changes import ChangeLog, told
 from penstock.managers.gathered import Gathered
 from penstock.managers.orders import SessionNews
@@ -235,6 +235,14 @@ class CompositeSession:
             is_flat = isinstance(told, SessionState) and nodes.get(sub)
             found[sub] = dict.fromkeys(nodes[sub], told) if is_flat else told
         return found
+
+    def info_at(self, sub: str) -> SessionInfo:
+        """Return what is known of the session's part on one manager below."""
+        status = self.state if self.deployment is None else self.status[sub]
+        members = self.deployment.members.get(sub, ()) if self.deployment is not None else ()
+        own = sum(1 for i in members if self.deployment is not None and self.deployment.sub_of[i] == sub)
+        state = status if isinstance(status, SessionState) else self.state
+        return SessionInfo(self.session_id, state, status, own, tuple(self.causes), seconds=self.age_s())
 
     def is_followed(self, sub: str) -> bool:
         """Whether a manager below may have something new to tell."""
