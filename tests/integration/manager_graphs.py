@@ -29,6 +29,7 @@ class RandomGraph:
     def __init__(self, seed: int, absolute: Path) -> None:
         self._rnd = Random(f"managers {seed}")
         self._absolute = absolute
+        absolute.mkdir(parents=True, exist_ok=True)
         self.drops: list[Fields] = []
         self.unordered: set[str] = set()
         self._data: list[Fields] = []
@@ -36,6 +37,7 @@ class RandomGraph:
         self._fails = self._rnd.choice((0.0, 0.0, 0.15))
         for _ in range(self._rnd.randint(2, 4)):
             self._source()
+        self._sources = [drop["oid"] for drop in self._data]
         for _ in range(self._rnd.randint(4, 14)):
             self._layer()
         if self._rnd.random() < 0.4:
@@ -154,10 +156,9 @@ class RandomGraph:
         self._data = [drop for drop in self._data if drop["oid"] != folder]
 
     def _container(self) -> None:
-        uid = self._uid("c")
-        self.drops.append(
-            {"oid": uid, "categoryType": "Container", "dropclass": CONTAINER, "children": self._some(3)}
-        )
+        """A container of what is never skipped: it completes with its members, not with those that are skipped."""
+        uid, members = self._uid("c"), self._rnd.sample(self._sources, 2)
+        self.drops.append({"oid": uid, "categoryType": "Container", "dropclass": CONTAINER, "children": members})
 
     def _end(self) -> None:
         """An end that comes when all else is done, but for what nobody triggers."""

@@ -88,10 +88,18 @@ def wait_until(condition: Callable[[], bool], what: str, limit_s: float = LIMIT_
 
 def wait_ended(manager: Manager, session_id: str, limit_s: float = LIMIT_S) -> SessionState:
     """Wait until a session has ended; of all managers alike, so without their events."""
-    wait_until(
-        lambda: manager.session(session_id).state >= SessionState.FINISHED, f"the end of {session_id}", limit_s
-    )
-    return manager.session(session_id).state
+    pause, end_s = threading.Event(), time.monotonic() + limit_s
+    while (info := manager.session(session_id)).state < SessionState.FINISHED:
+        if time.monotonic() > end_s or (info.stalled and not _goes_on(manager, session_id, pause)):
+            raise AssertionError(f"{info}, {sorted(states_of(manager, session_id).items())}")
+        pause.wait(0.02)
+    return info.state
+
+
+def _goes_on(manager: Manager, session_id: str, pause: threading.Event) -> bool:
+    """Whether a session that seems to wait for its client is only told of late."""
+    pause.wait(3.0)
+    return not manager.session(session_id).stalled
 
 
 def run_graph(manager: Manager, session_id: str, drops: Sequence[Fields] | bytes) -> SessionState:

@@ -3,10 +3,13 @@
 
 import threading
 from collections.abc import Callable
+from typing import cast
 
-from penstock.drops.base import Drop
+from penstock.drops.app import AppDrop
+from penstock.drops.base import Drop, Site
+from penstock.runtime.build import Prepared
 
-__all__ = ["Objects"]
+__all__ = ["Objects", "makers_of"]
 
 
 class Objects:
@@ -53,3 +56,24 @@ class Objects:
     def all(self) -> tuple[Drop, ...]:
         """Return all that are kept now; in one step, as others may keep and forget at the same time."""
         return tuple(self._kept.copy().values())
+
+
+def makers_of(prepared: Prepared) -> list[Callable[[Site, int], AppDrop] | None]:
+    """Return for each class what makes an app that only has to be run; None where there is more to it."""
+    makers: list[Callable[[Site, int], AppDrop] | None] = [
+        None if _is_special(cls) else cast("type[AppDrop]", cls) for cls in prepared.classes
+    ]
+    for i in {*prepared.rules.tries, *prepared.rules.time_limit_s}:
+        makers[prepared.class_of[i]] = None
+    return makers
+
+
+def _is_special(cls: type[Drop]) -> bool:
+    """Whether objects of a class need more than to be made and run."""
+    return (
+        not issubclass(cls, AppDrop)
+        or cls.initialize is not Drop.initialize
+        or cls.cancel is not AppDrop.cancel
+        or cls.data_written is not AppDrop.data_written
+        or cls.delayed
+    )

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -17,7 +17,7 @@ from typing import Any, cast
 from penstock.apps.process import GRACE_S
 from penstock.config import Settings, child_environment
 from penstock.drops.app import AppDrop
-from penstock.drops.base import Drop, Linked, Side, Site
+from penstock.drops.base import Drop, Linked, Side
 from penstock.drops.data import Buffer, DataDrop
 from penstock.drops.directory import DirectoryDrop
 from penstock.drops.file import FileDrop
@@ -25,7 +25,7 @@ from penstock.engine.expiry import Expiry
 from penstock.engine.flow import Flow
 from penstock.engine.session import SessionEvent, advance
 from penstock.engine.states import ENDED, AppState, DropState, SessionState
-from penstock.errors import DropNotWritable, PenstockError, TimeLimitExceeded
+from penstock.errors import DropNotWritable, TimeLimitExceeded
 from penstock.graph import analyse
 from penstock.ids import SessionId
 from penstock.runtime.build import Prepared
@@ -35,10 +35,11 @@ from penstock.runtime.folder import Folder, encodable
 from penstock.runtime.ghosts import NO_GHOSTS, Ghosts
 from penstock.runtime.hearing import PieceEar, SlotEar
 from penstock.runtime.isolation import Placement
+from penstock.runtime.leaving import cancel_app, release, remove_data
 from penstock.runtime.lifetimes import expiring
 from penstock.runtime.linking import Neighbours
 from penstock.runtime.logbook import Logbook
-from penstock.runtime.objects import Objects
+from penstock.runtime.objects import Objects, makers_of
 from penstock.runtime.outside import Outside, Usage
 from penstock.runtime.run import Runner
 from penstock.runtime.slot import SETTLED, Delay, Settled, Slot
@@ -97,11 +98,7 @@ class Session:
         self._owned = ExitStack()
         self._kept = ExitStack()
         self._started_s = 0.0
-        self._makers: list[Callable[[Site, int], AppDrop] | None] = [
-            None if _is_special(cls) else cast("type[AppDrop]", cls) for cls in prepared.classes
-        ]
-        for i in {*prepared.rules.tries, *prepared.rules.time_limit_s}:
-            self._makers[prepared.class_of[i]] = None
+        self._makers = makers_of(prepared)
         self.flow = Flow(
             prepared.wiring,
             prepared.rules,
@@ -247,7 +244,9 @@ class Session:
         for app in apps:
             self._objects.forget(app.index)
         files = [drop for drop in drops if isinstance(drop, DataDrop)]
-        self._release([drop for drop in files if drop.status != DropState.COMPLETED])
+        incomplete = [drop for drop in files if drop.status != DropState.COMPLETED]
+        # Code that hangs in a drop's `write` may hold the drop's lock for ever: then its file is its own.
+        release(incomplete, self._logbook.write, self._settings.abandon_s if self.abandoned else None)
         self._owned.close()
 
     def own(self, close: Callable[[], None]) -> None:
@@ -266,38 +265,14 @@ class Session:
 
     def clear(self) -> None:
         """Remove the session's folder but for the data that its graph wants kept (`persist`), after `close`."""
-        kept = False
-        for index, number in enumerate(self.prepared.class_of):
-            if not issubclass(self.prepared.classes[number], FileDrop | DirectoryDrop):
-                continue
-            drop = cast("FileDrop | DirectoryDrop", self._data(index))
-            if self.flow.state[index] == DropState.COMPLETED and drop.persist:
-                kept = True
-            elif drop.location.is_inside:
-                with suppress(PenstockError):  # what cannot be removed stays
-                    drop.delete()
+        classes, class_of = self.prepared.classes, self.prepared.class_of
+        indices = [i for i, n in enumerate(class_of) if issubclass(classes[n], FileDrop | DirectoryDrop)]
+        kept = remove_data(self._data(i) for i in indices)
         self.folder.remove(keep_data=kept)
 
     def keep(self, close: Callable[[], None]) -> None:
         """Let something be closed when nobody reads the session's data any more."""
         self._kept.callback(close)
-
-    def _release(self, drops: list[DataDrop]) -> None:
-        if not self.abandoned:
-            self._release_each(drops)
-            return
-        # Code that hangs in a drop's `write` may hold the drop's lock for ever: then its file is its own.
-        release = self._release_each
-        thread = threading.Thread(target=release, args=(drops,), name="penstock-release", daemon=True)
-        thread.start()
-        thread.join(self._settings.abandon_s)
-
-    def _release_each(self, drops: list[DataDrop]) -> None:
-        for drop in drops:
-            try:
-                drop.release()
-            except Exception as error:  # noqa: BLE001  the boundary to user code; the data is given up anyway
-                self._logbook.write(drop.uid, "penstock", f"release failed: {in_a_line(error)}\n")
 
     @property
     def abandoned(self) -> int:
@@ -438,22 +413,7 @@ class Session:
             self._cancel_app(drop)
 
     def _cancel_app(self, app: AppDrop) -> None:
-        cancel = type(app).cancel
-        if cancel is AppDrop.cancel:
-            return
-        if cancel.__module__.startswith("penstock."):
-            self._call_cancel(app)
-            return
-        # It must return at once, and if it does not it must not hold up timers, limits or the end of the session.
-        thread = threading.Thread(target=self._call_cancel, args=(app,), name="penstock-cancel", daemon=True)
-        thread.start()
-        thread.join(self._settings.abandon_s)
-
-    def _call_cancel(self, app: AppDrop) -> None:
-        try:
-            app.cancel()
-        except Exception as error:  # noqa: BLE001  the boundary to user code; the app is given up anyway
-            self._logbook.write(app.uid, "penstock", f"cancel failed: {in_a_line(error)}\n")
+        cancel_app(app, self._logbook.write, self._settings.abandon_s)
 
     def _describe_inputs(self, index: int) -> list[InputState]:
         rows = self.prepared.wiring.before[index][: self._settings.inputs_told]
@@ -581,14 +541,3 @@ class Session:
         with self._runner.lock:
             self.flow.skip(index)
             self._runner.spread()
-
-
-def _is_special(cls: type[Drop]) -> bool:
-    """Whether objects of a class need more than to be made and run."""
-    return (
-        not issubclass(cls, AppDrop)
-        or cls.initialize is not Drop.initialize
-        or cls.cancel is not AppDrop.cancel
-        or cls.data_written is not AppDrop.data_written
-        or cls.delayed
-    )
