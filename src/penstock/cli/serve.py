@@ -6,9 +6,13 @@ import json
 import logging
 import os
 import signal
+import socket
 import sys
-import threading
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
 from penstock.assemble.access import Access, open_access
 from penstock.assemble.managers import (
@@ -28,28 +32,71 @@ from penstock.rest.settings import RestSettings
 
 __all__ = ["serve"]
 
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_ASKED = b"\0"  # no signal has this number
+_MOST_WORDS = 64
+
 _SWITCH_S = 0.0005
 """How long one thread may keep the others from running: facts must not wait for whatever computes."""
 
 
 def serve(options: argparse.Namespace) -> int:
-    """Run a manager until SIGTERM or SIGINT."""
+    """Run a manager until a signal or a request ends it."""
     level = Level(options.level)
     _configure_logging(options.verbose)
     sys.setswitchinterval(_SWITCH_S)
     access = open_access(options.host, options.auth, options.keys, state_directory() / "keys")
-    ended = threading.Event()
-    settings = _settings(level, options, access, ended)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
-    manager = _assembled(settings)
-    manager.start()
-    try:
-        _greet(manager, access, as_json=options.json)
-        ended.wait()
-    finally:
-        manager.close()
+    with _End() as end:
+        manager = _assembled(_settings(level, options, access, end.ask))
+        manager.start()
+        try:
+            _greet(manager, access, as_json=options.json)
+            end.wait()
+        finally:
+            manager.close()
     return 0
+
+
+class _End:
+    """The end of the process, which a signal or any thread may ask for.
+
+    Signals wake the main thread through a socket: the system may hand them to any thread, and then a main thread
+    that waits for a lock is not told.
+    """
+
+    def __init__(self) -> None:
+        self._told, self._telling = socket.socketpair()
+        self._before: dict[int, Any] = {}  # Any: what signal.signal returns
+        self._wakeup = -1
+
+    def __enter__(self) -> Self:
+        self._telling.setblocking(False)
+        self._wakeup = signal.set_wakeup_fd(self._telling.fileno(), warn_on_full_buffer=False)
+        for number in _SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as SIGHUP is under nohup
+                self._before[number] = signal.signal(number, lambda *_: None)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)
+        signal.set_wakeup_fd(self._wakeup)
+        self._told.close()
+        self._telling.close()
+
+    def ask(self) -> None:
+        """Ask for the end; may be called on any thread."""
+        with suppress(BlockingIOError):  # so many have asked that no more words fit in
+            self._telling.send(_ASKED)
+
+    def wait(self) -> None:
+        """Wait until the end was asked for."""
+        wanted = {*_SIGNALS, *_ASKED}
+        while not wanted.intersection(self._told.recv(_MOST_WORDS)):
+            continue  # a signal that somebody else has a handler for
 
 
 def _assembled(settings: ManagerSettings) -> Assembled:
@@ -66,7 +113,7 @@ def _assembled(settings: ManagerSettings) -> Assembled:
 
 
 def _settings(
-    level: Level, options: argparse.Namespace, access: Access, ended: threading.Event
+    level: Level, options: argparse.Namespace, access: Access, stop: Callable[[], None]
 ) -> ManagerSettings:
     below = tuple(address_below(text, level) for text in options.below or ())
     if level is not Level.NODE and not below:
@@ -91,7 +138,7 @@ def _settings(
             token=access.token,
             allow_origins=tuple(options.allow_origin or ()),
             allow_hosts=tuple(options.allow_host or ()),
-            stop=ended.set,
+            stop=stop,
         ),
         Settings() if options.workers is None else Settings(workers=options.workers),
         Liveness(suspect_s=options.suspect, lost_s=options.lost),

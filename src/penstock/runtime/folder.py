@@ -8,15 +8,18 @@
 Everything in `.penstock` can be read with a text editor; session.json is replaced in one step.
 """
 
+import os
 import shutil
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
 
 from penstock.config import RESERVED
+from penstock.engine.states import SessionState
 from penstock.errors import DirectoryInUse, SessionNotFound
 
 __all__ = ["Folder", "LogLine", "encodable", "find_folder"]
@@ -82,6 +85,18 @@ class Folder:
                 file.write(line)
             except OSError as exc:  # a full disk must not fail the app that printed; it is told at the end
                 self.trouble = f"{self._inside / name} is not complete: {exc.strerror or exc}"
+
+    def write_start(self, session_id: str) -> None:
+        """Write what is known of a session that begins."""
+        self.write_session(
+            {
+                "session": session_id,
+                "status": SessionState.RUNNING.name,
+                "directory": encodable(str(self.directory)),
+                "pid": os.getpid(),
+                "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            }
+        )
 
     def write_session(self, outcome: Any) -> None:  # Any: likewise
         """Replace what is known of the session; what does not work is kept in `trouble`."""

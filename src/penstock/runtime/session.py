@@ -5,12 +5,10 @@ Decisions are the flow's, threads the runner's; the session makes drop objects w
 runs apps, keeps what they left behind, and is the `Site` that drops ask.
 """
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,10 +26,11 @@ from penstock.engine.states import ENDED, AppState, DropState, SessionState
 from penstock.errors import DropNotWritable, TimeLimitExceeded
 from penstock.graph import analyse
 from penstock.ids import SessionId
+from penstock.runtime.blame import Blame
 from penstock.runtime.build import Prepared
 from penstock.runtime.capture import capturing, listen
-from penstock.runtime.failures import Failure, Failures, InputState, failure_of, in_a_line
-from penstock.runtime.folder import Folder, encodable
+from penstock.runtime.failures import Failure, Failures, in_a_line
+from penstock.runtime.folder import Folder
 from penstock.runtime.ghosts import NO_GHOSTS, Ghosts
 from penstock.runtime.hearing import PieceEar, SlotEar
 from penstock.runtime.isolation import Placement
@@ -92,7 +91,6 @@ class Session:
         self._rules = prepared.rules
         self._objects = Objects(self._construct)
         self._neighbours = Neighbours(prepared.wiring, self._graph.drops.__getitem__)
-        self._told: dict[int, object] = {}
         self._attempts: dict[int, int] = {}
         self._logbook = Logbook(folder, settings.log_bytes_per_drop)
         self._owned = ExitStack()
@@ -106,6 +104,7 @@ class Session:
             ends=prepared.ends,
             remote=ghosts.homes,
         )
+        self._blame = Blame(self, self.failures, settings)
         self._runner = Runner(self.flow, self, prepared.class_of, settings)
         self._outside: Outside | None = None
         if workers is not None:
@@ -128,15 +127,7 @@ class Session:
         except BaseException:
             self.state = advance(self.state, SessionEvent.DEPLOY_FAILED)
             raise
-        self.folder.write_session(
-            {
-                "session": self.session_id,
-                "status": SessionState.RUNNING.name,
-                "directory": encodable(str(self.directory)),
-                "pid": os.getpid(),
-                "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            }
-        )
+        self.folder.write_start(self.session_id)
         self._owned.callback(self.folder.close)
         self._owned.callback(self._logbook.close)
         if self._settings.captures:
@@ -368,16 +359,7 @@ class Session:
 
     def tell_retry(self, index: int, attempt: int, reason: str) -> float:
         """Take note that an app failed and is tried again; return after how many seconds."""
-        tries = self._rules.tries[index]
-        settings = self._settings
-        pause_s = min(settings.retry_s * 2.0 ** (attempt - 1), settings.retry_most_s)
-        self.note(
-            index, "penstock", f"try {attempt} of {tries} failed: {reason}; the next in {pause_s:g} s\n"
-        )
-        for i in self.prepared.wiring.after[index]:
-            if len(self.prepared.wiring.before[i]) == 1:
-                self._data(i).discard()
-        return pause_s
+        return self._blame.retry(index, attempt, reason)
 
     def failed(self, index: int, error: BaseException) -> None:
         if self.flow.is_app(index):
@@ -385,18 +367,14 @@ class Session:
         self._logbook.close_page(self.uid(index))
         # One that was cancelled or skipped is not to blame; one in ERROR failed by itself, or that is already told.
         if self.status(index) not in ENDED or self.status(index) == DropState.ERROR:
-            self._tell(index, error)
+            self._blame.error(index, error)
 
     def overdue(self, index: int) -> None:
-        self._tell(index, TimeLimitExceeded(self.uid(index), self._rules.time_limit_s[index]))
-
-    def _tell(self, index: int, error: BaseException) -> None:
-        self.tell_failure(index, failure_of(self.uid(index), error, self._settings.message_bytes))
+        self._blame.error(index, TimeLimitExceeded(self.uid(index), self._rules.time_limit_s[index]))
 
     def tell_failure(self, index: int, failure: Failure) -> None:
-        """Take note of a drop's failure once: two pieces of a stream, or a limit and an error, may come together."""
-        if self._told.setdefault(index, mine := object()) is mine:
-            self.failures.add(failure, self._describe_inputs(index))
+        """Take note of a drop's failure, once."""
+        self._blame.failure(index, failure)
 
     def expired(self, index: int) -> None:
         if self._outside is not None:
@@ -414,19 +392,6 @@ class Session:
 
     def _cancel_app(self, app: AppDrop) -> None:
         cancel_app(app, self._logbook.write, self._settings.abandon_s)
-
-    def _describe_inputs(self, index: int) -> list[InputState]:
-        rows = self.prepared.wiring.before[index][: self._settings.inputs_told]
-        return [InputState(self.uid(i), self.status(i).name, self._size_of(i)) for i in rows]
-
-    def _size_of(self, index: int) -> int | None:
-        if self.flow.is_app(index) or self.status(index) != DropState.COMPLETED:
-            return None
-        drop = self._data(index)
-        try:
-            return int(drop.size)
-        except Exception:  # noqa: BLE001  the boundary to user code; a failure is told without the size, then
-            return None
 
     # Drop objects
 
