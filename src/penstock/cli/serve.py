@@ -61,8 +61,8 @@ def serve(options: argparse.Namespace) -> int:
 class _End:
     """The end of the process, which a signal or any thread may ask for.
 
-    Signals wake the main thread through a socket: the system may hand them to any thread, and then a main thread
-    that waits for a lock is not told.
+    Signals wake the main thread through a socket. That they break off its waiting for a lock cannot be relied on:
+    METIS, which divides graphs, puts the handler of SIGTERM back such that system calls go on after it.
     """
 
     def __init__(self) -> None:
