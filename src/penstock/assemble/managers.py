@@ -13,13 +13,13 @@ from typing import Self
 from penstock.config import Settings
 from penstock.drops.data import Buffer
 from penstock.errors import DropNotReadable
-from penstock.graph.placement import Attribute
 from penstock.ids import NodeAddress
 from penstock.leases.membership import Membership
 from penstock.managers.answers import Answers, CompositeAnswers, NodeAnswers
 from penstock.managers.api import Level, Manager
 from penstock.managers.below import Below
-from penstock.managers.composite import CompositeManager
+from penstock.managers.island import DataIslandManager
+from penstock.managers.master import MasterManager
 from penstock.managers.node import NodeManager
 from penstock.managers.post import WirePost
 from penstock.managers.remote import Pokes, RemoteSub, methods_of
@@ -192,8 +192,8 @@ class Assembled:
             Membership(times.suspect_s, times.lost_s, times.beat_s),
             lambda delay_s, call: loop.later(delay_s, call).cancel,
         )
-        attribute: Attribute = "node" if settings.level is Level.ISLAND else "island"
-        manager = CompositeManager(settings.level, str(self.address), self.epoch, below, attribute, connect)
+        kind = DataIslandManager if settings.level is Level.ISLAND else MasterManager
+        manager = kind(str(self.address), self.epoch, below, connect)
         pokes = self._serve(loop, parts, CompositeAnswers(manager), manager.open_data)
         manager.on_change = pokes.poke
         manager.start()

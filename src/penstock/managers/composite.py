@@ -232,7 +232,7 @@ class CompositeManager:
         entries = zip(graph.drops, graph.pieces(), strict=True)
         return (
             b"{"
-            + b",".join(msgspec.json.encode(spec.oid) + b":" + bytes(text) for spec, text in entries)
+            + b",".join(msgspec.json.encode(spec.oid) + b":" + text for spec, text in entries)
             + b"}"
         )
 

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The drops of a session that is being built: parts are added until it is deployed, each wholly or not at all."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
+from itertools import islice
 from typing import Any
 
 import msgspec
 
 from penstock.engine.states import LinkKind
 from penstock.errors import DropUnknown, GraphConflict, GraphInvalid
+from penstock.graph.cutting import TURN
 from penstock.graph.links import APP, DATA, kind_of
 from penstock.graph.load import read
 from penstock.graph.problems import Problem
@@ -35,7 +37,7 @@ class Gathered:
 
     def __init__(self) -> None:
         self._parts: list[Graph] = []
-        self._names: set[str] = set()
+        self._names: set[str] | None = None  # of all parts, where there are several
         self._added: dict[str, dict[str, list[str]]] = {}  # links by uid of the drop that they are written at
         self._record: bytes | None = None
 
@@ -43,7 +45,11 @@ class Gathered:
         return sum(len(part) for part in self._parts)
 
     def __contains__(self, uid: object) -> bool:
-        return uid in self._names
+        return any(uid in names for names in self._known())
+
+    def _known(self) -> Iterable[Container[object]]:
+        """Return tables that together have all names."""
+        return [part.index for part in self._parts] if self._names is None else [self._names]
 
     @property
     def record(self) -> dict[str, Any] | None:  # Any: JSON as the translator wrote it
@@ -65,16 +71,25 @@ class Gathered:
             return 0
         if graph is None or any(problem.is_error for problem in problems):
             raise GraphInvalid(problems)
-        names = graph.index.keys() | {spec.key for spec in graph.drops}
-        if self._names and (taken := self._names & names):
+        if self._parts and (taken := [uid for uid in graph.index if uid in self]):
             raise GraphConflict([_taken(uid) for uid in sorted(taken)])
         if check is not None:
             check(graph)
         self._parts.append(graph)
-        self._names |= names
+        if len(self._parts) > 1:
+            self._join_names(graph)
         if graph.record not in (None, b"{}"):
             self._record = graph.record
         return len(graph)
+
+    def _join_names(self, graph: Graph) -> None:
+        """Keep the names of all parts in one table, now that a look into each part's own would be a long way."""
+        new = self._parts if self._names is None else [graph]
+        self._names = self._names or set()
+        for part in new:
+            names = iter(part.index)
+            while some := tuple(islice(names, TURN)):
+                self._names.update(some)
 
     def link(self, session_id: str, left: str, kind: LinkKind, right: str) -> None:
         """Add a link: `left` is a `kind` of `right`.
@@ -83,7 +98,7 @@ class Gathered:
             DropUnknown: one of them is not there.
             GraphInvalid: `right` is no drop that has such links.
         """
-        if missing := [uid for uid in (left, right) if uid not in self._names]:
+        if missing := [uid for uid in (left, right) if uid not in self]:
             raise DropUnknown(session_id, missing)
         key, wanted = _SIDES[kind]
         found = kind_of(self._spec(right).category_type)
@@ -108,14 +123,14 @@ class Gathered:
             texts = [text for part in self._parts for text in self._texts(part)]
             graph = read(b"[" + b",\n".join(texts) + b"]").graph
             assert graph is not None  # each of its drops was read before
-            self._parts = [graph]
+            self._parts, self._names = [graph], None
             self._added = {}
         return self._parts[0]
 
     def _texts(self, part: Graph) -> Iterable[bytes]:
         for spec, piece in zip(part.drops, part.pieces(), strict=True):
             links = self._added.get(spec.key) or self._added.get(spec.oid)
-            yield bytes(piece) if links is None else _with_links(msgspec.json.decode(piece), links)
+            yield piece if links is None else _with_links(msgspec.json.decode(piece), links)
 
 
 def _with_links(fields: dict[str, Any], links: dict[str, list[str]]) -> bytes:  # Any: the drop's JSON

@@ -306,4 +306,4 @@ def _info(session: NodeSession) -> SessionInfo:
 def _entries(session: NodeSession, graph: Graph) -> Iterator[bytes]:
     for index, (spec, text) in enumerate(zip(graph.drops, graph.pieces(), strict=True)):
         if not session.is_ghost(index):
-            yield msgspec.json.encode(spec.oid) + b":" + bytes(text)
+            yield msgspec.json.encode(spec.oid) + b":" + text

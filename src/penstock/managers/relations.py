@@ -65,7 +65,7 @@ def wired(
             _link(ghosts.setdefault(there, _ghost(there, is_app=is_app)), key, other)
     if not ghosts:
         return graph, {}
-    texts: Sequence[bytes] = [bytes(piece) for piece in graph.pieces()]
+    texts: Sequence[bytes] = list(graph.pieces())
     texts = [*texts, *map(msgspec.json.encode, ghosts.values())]
     reading = read(b"[" + b",\n".join(texts) + b"]")
     if reading.graph is None or reading.problems:
