@@ -37,7 +37,6 @@ class RandomGraph:
         self._fails = self._rnd.choice((0.0, 0.0, 0.15))
         for _ in range(self._rnd.randint(2, 4)):
             self._source()
-        self._sources = [drop["oid"] for drop in self._data]
         for _ in range(self._rnd.randint(4, 14)):
             self._layer()
         if self._rnd.random() < 0.4:
@@ -156,8 +155,7 @@ class RandomGraph:
         self._data = [drop for drop in self._data if drop["oid"] != folder]
 
     def _container(self) -> None:
-        """A container of what is never skipped: it completes with its members, not with those that are skipped."""
-        uid, members = self._uid("c"), self._rnd.sample(self._sources, 2)
+        uid, members = self._uid("c"), self._some(3)
         self.drops.append({"oid": uid, "categoryType": "Container", "dropclass": CONTAINER, "children": members})
 
     def _end(self) -> None:
@@ -176,6 +174,7 @@ class RandomGraph:
             for drop in self.drops
             if (drop["categoryType"] == "Data" and drop["oid"] not in written)
             or (drop["categoryType"] == "Application" and not drop["inputs"])
+            or drop["categoryType"] == "Container"
         ]
 
     @property

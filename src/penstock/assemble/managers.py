@@ -256,9 +256,7 @@ def _held_by(manager: NodeManager) -> Callable[[str, str], Source]:
         if exchange is None:
             raise DropNotReadable(uid, "holds nothing: its session was not deployed")
         held = exchange.held(uid)
-        if isinstance(held, Path):
-            return held
-        return _joined(held)
+        return _joined(held) if isinstance(held, list) else held
 
     return open_source
 

@@ -56,6 +56,10 @@ class Drops:
         counts = Counter(state for state, _ in self.states.values())
         return Counter({DropState(state): count for state, count in counts.items()})
 
+    def running(self) -> int:
+        """Return how many apps run."""
+        return sum(run == AppState.RUNNING for _, run in self.states.values())
+
     def as_json(self) -> dict[str, dict[str, int | None]]:
         """Return the same as `penstock run --json` prints of drops."""
         return {
@@ -116,8 +120,8 @@ def tell_session(out: Console, info: SessionInfo, drops: Drops) -> None:
         _tell_standing(out, info)
         counts = drops.counts()
         if counts:
-            words = ", ".join(f"{count:,} {state.name.lower()}" for state, count in sorted(counts.items()))
-            _tell(out, "drops", words)
+            words = [f"{count:,} {state.name.lower()}" for state, count in sorted(counts.items())]
+            _tell(out, "drops", ", ".join(words) + f"; apps that run: {drops.running():,}")
     for cause in info.causes[:_MOST_CAUSES]:
         _tell(out, "because", plain(cause))
     if len(info.causes) > _MOST_CAUSES:

@@ -29,7 +29,7 @@ from penstock.managers.api import Change, Manager, SessionInfo
 from penstock.rest.client import ManagerClient
 from penstock.runtime.build import inspect, read_source
 
-__all__ = ["submit"]
+__all__ = ["News", "deploy", "submit"]
 
 _INDENT = 10
 _LONG_S = 600.0
@@ -37,6 +37,9 @@ _LONG_S = 600.0
 
 _LOOK_S = 10.0
 """How long we rely on being told."""
+
+_TICK_S = 1.0
+"""How long a bar may stand still."""
 
 _PAUSE_S = 0.2
 """Between two looks at the states of drops."""
@@ -57,7 +60,7 @@ def submit(options: Namespace) -> int:
     stderr = console(sys.stderr)
     tell_warnings(stderr, warnings, f"penstock check {plain(options.graph)}", most=_MOST_WARNINGS)
     with contact(options, _LONG_S) as client:
-        _deploy(client, session_id, text)
+        deploy(client, session_id, text)
         if stderr.is_terminal or not options.wait:
             _tell_start(stderr, options, session_id)
         if not options.wait:
@@ -83,7 +86,7 @@ def _read(name: str) -> tuple[bytes, list[Problem]]:
     return text, problems
 
 
-def _deploy(manager: Manager, session_id: str, text: bytes) -> None:
+def deploy(manager: Manager, session_id: str, text: bytes) -> None:
     """Make a session of a graph and trigger its roots; one that does not get so far is removed again."""
     is_deployed = False
     try:
@@ -110,7 +113,7 @@ def _tell_start(out: Console, options: Namespace, session_id: str) -> None:
         _line(out, "next", call_again(options, "status", session_id))
 
 
-class _News:
+class News:
     """What the manager tells of one session, for whoever waits for it.
 
     Attributes:
@@ -133,7 +136,10 @@ class _News:
 
     def wait(self, left_s: float, *, for_drops: bool) -> None:
         """Wait until there is something to look at, and not more often than anybody can read."""
-        (self.anything if for_drops else self.state).wait(min(left_s, _LOOK_S))
+        if for_drops:
+            self.anything.wait(min(left_s, _TICK_S))
+        else:
+            self.state.wait(min(left_s, _LOOK_S))
         self.state.wait(min(left_s, _PAUSE_S))
         self.anything.clear()
         self.state.clear()
@@ -156,7 +162,7 @@ def _follow(options: Namespace, client: ManagerClient, session_id: str, drops: D
     """Return what is known of a session when it has ended, or when the time is over."""
     end_s = float("inf") if options.timeout is None else monotonic() + options.timeout
     shows = options.progress or console(sys.stderr).is_terminal
-    news = _News(session_id)
+    news = News(session_id)
     unlisten = client.listen(news.hear)
     info = client.session(session_id)
     try:

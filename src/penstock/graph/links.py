@@ -12,6 +12,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
+from penstock.graph.cutting import turns
 from penstock.graph.problems import Problem, did_you_mean
 from penstock.graph.spec import DropSpec, Graph, LinkText
 
@@ -120,34 +121,53 @@ def _plain_rows(graph: Graph, kinds: bytearray) -> Wiring | None:
     """Return the wiring of a graph whose edges are all plain uids told alike at both ends, else None."""
     if any(links != _NO_RARE_LINKS for links in map(_RARE_LINKS, graph.drops)):
         return None
-    sides: list[tuple[LinkText, ...] | None] = []  # back and ahead of each drop in turn
-    for kind, spec in zip(kinds, graph.drops, strict=True):
+    before: list[Row] = []
+    after: list[Row] = []
+    done = 0
+    try:
+        for drops in turns(graph.drops):
+            # (a list of them all would be walked through by the garbage collector, again and again)
+            rows = _rows(graph.index, kinds[done : done + len(drops)], drops)
+            if rows is None:
+                return None
+            before += rows[0::2]
+            after += rows[1::2]
+            done += len(drops)
+    except (KeyError, TypeError):
+        return None
+    wiring = Wiring(kinds, before, after, {}, {})
+    return wiring if _is_symmetric(wiring) else None
+
+
+def _rows(index: Any, kinds: bytes | bytearray, drops: Sequence[DropSpec]) -> list[Row] | None:
+    """Return the rows before and after each drop in turn, None where a drop has links that its kind has not.
+
+    Args:
+        index: where each drop is. (Any: a dict among uids is looked up too, which raises TypeError as it should.)
+    Raises:
+        KeyError, TypeError: a link is no plain one.
+    """
+    sides: list[tuple[LinkText, ...] | None] = []
+    for kind, spec in zip(kinds, drops, strict=True):
         if kind == APP:
             if spec.producers or spec.consumers:
                 return None
-            back, ahead = spec.inputs, spec.outputs
+            sides += spec.inputs, spec.outputs
         else:
             if spec.inputs or spec.outputs:
                 return None
-            back, ahead = spec.producers, spec.consumers
-        sides.append(back)
-        sides.append(ahead)
-    index: Any = graph.index  # Any: a dict among uids is looked up too, which raises TypeError as it should
+            sides += spec.producers, spec.consumers
     rows: list[Row] = []
-    try:
-        for links in sides:  # most of the time of a large graph goes here
-            if not links:
-                rows.append(())
-            elif links[0].__class__ is not str:
-                rows.append(_ported_row(index, links))
-            elif len(links) == 1:
-                rows.append((index[links[0]],))
-            else:
-                rows.append(itemgetter(*links)(index))  # the fastest way known to look up several
-    except (KeyError, TypeError):
-        return None
-    wiring = Wiring(kinds, rows[0::2], rows[1::2], {}, {})
-    return wiring if _is_symmetric(wiring) else None
+    for links in sides:  # most of the time of a large graph goes here
+        if not links:
+            rows.append(())
+        elif links[0].__class__ is not str:
+            rows.append(_ported_row(index, links))
+        elif len(links) == 1:
+            rows.append((index[links[0]],))
+        else:
+            rows.append(itemgetter(*links)(index))  # the fastest way known to look up several
+    return rows
 
 
 def _ported_row(index: Mapping[str, int], links: tuple[LinkText, ...]) -> Row:
@@ -174,10 +194,10 @@ def _is_symmetric(wiring: Wiring) -> bool:
     As there are as many entries in `before` as in `after`, that makes the two sides the same set of edges.
     """
     kinds, before, after, _, _ = wiring
-    if sum(map(len, before)) != sum(map(len, after)) or CONTAINER in kinds:
+    if _count(before) != _count(after) or CONTAINER in kinds:
         return False
     back: Sequence[Container[int]] = before
-    if max(map(len, before), default=0) > _LARGE_ROW:
+    if any(max(map(len, rows)) > _LARGE_ROW for rows in turns(before)):
         back = [frozenset(row) if len(row) > _LARGE_ROW else row for row in before]
     for i, row in enumerate(after):
         if len(row) > 1 and len(set(row)) != len(row):
@@ -187,6 +207,10 @@ def _is_symmetric(wiring: Wiring) -> bool:
             if i not in back[j] or kinds[j] == kind:
                 return False
     return True
+
+
+def _count(rows: Sequence[Row]) -> int:
+    return sum(sum(map(len, some)) for some in turns(rows))
 
 
 class _Tangle:

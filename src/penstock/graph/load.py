@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from penstock.errors import GraphInvalid
+from penstock.graph.cutting import decoded
 from penstock.graph.problems import Problem, did_you_mean
 from penstock.graph.spec import EMPTY_SPEC, DropSpec, Graph
 
@@ -54,9 +55,7 @@ def read(text: bytes | str) -> Reading:
     data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else bytes(text)
     data = data.removeprefix(b"\xef\xbb\xbf")
     try:
-        if not data.isascii():
-            data.decode()  # what is passed over in decoding would else be found bad only when somebody asks for it
-        specs = _DECODER.decode(data)
+        specs = decoded(data, _DECODER)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _diagnose(data)
     has_record = bool(specs) and _is_record(specs[-1])
@@ -90,8 +89,7 @@ def _is_record(spec: DropSpec) -> bool:
 
 def _without_old_spellings(graph: Graph) -> Graph:
     """Put into `category_type` and `dropclass` what old graphs say under other keys."""
-    classes = [spec.dropclass for spec in graph.drops]
-    if None not in classes and "" not in classes and "" not in [spec.category_type for spec in graph.drops]:
+    if all(spec.dropclass and spec.category_type for spec in graph.drops):
         return graph
     rows = graph.columns("type", *_OLD_CLASS_KEYS)
     drops = tuple(_modern(spec, row) for spec, row in zip(graph.drops, rows, strict=True))
@@ -105,7 +103,7 @@ def _modern(spec: DropSpec, row: tuple[Any, ...]) -> DropSpec:
 
 
 def _check_names(graph: Graph) -> list[Problem]:
-    if graph.names_are_sound and "" not in [spec.category_type for spec in graph.drops]:
+    if graph.names_are_sound and all(spec.category_type for spec in graph.drops):
         return []
     problems: list[Problem] = []
     seen: dict[str, int] = {}

@@ -65,16 +65,12 @@ def share_out(graph: Graph, wiring: Wiring, groups: Sequence[str], homes: Sequen
                     for here, there in ((i, j), (j, i)):
                         if groups[here]:
                             ghosts[groups[here]].add(there)
-    pieces = graph.pieces()
-    return {
-        group: _share(graph, wiring, pieces, indices, ghosts[group], homes) for group, indices in own.items()
-    }
+    return {group: _share(graph, wiring, indices, ghosts[group], homes) for group, indices in own.items()}
 
 
 def _share(
     graph: Graph,
     wiring: Wiring,
-    pieces: Sequence[msgspec.Raw],
     own: Sequence[int],
     ghosts: set[int],
     homes: Sequence[str],
@@ -83,11 +79,11 @@ def _share(
     if ghosts:
         names = {name for i in members for name in (graph.drops[i].oid, graph.drops[i].key)}
         texts = [
-            msgspec.json.encode(_ghost(graph, wiring, i, names)) if i in ghosts else bytes(pieces[i])
+            msgspec.json.encode(_ghost(graph, wiring, i, names)) if i in ghosts else graph.raw(i)
             for i in members
         ]
     else:
-        texts = [bytes(pieces[i]) for i in members]
+        texts = [graph.raw(i) for i in members]
     text = b"[" + b",\n".join(texts) + b"]"
     return Share(text, {graph.drops[i].key: homes[i] for i in sorted(ghosts)}, array("i", members))
 

@@ -45,11 +45,13 @@ class Gathered:
         return sum(len(part) for part in self._parts)
 
     def __contains__(self, uid: object) -> bool:
-        return any(uid in names for names in self._known())
+        return uid in self._known()
 
-    def _known(self) -> Iterable[Container[object]]:
-        """Return tables that together have all names."""
-        return [part.index for part in self._parts] if self._names is None else [self._names]
+    def _known(self) -> Container[object]:
+        """Return a table of all names."""
+        if self._names is not None:
+            return self._names
+        return self._parts[0].index if self._parts else ()
 
     @property
     def record(self) -> dict[str, Any] | None:  # Any: JSON as the translator wrote it
@@ -71,7 +73,8 @@ class Gathered:
             return 0
         if graph is None or any(problem.is_error for problem in problems):
             raise GraphInvalid(problems)
-        if self._parts and (taken := [uid for uid in graph.index if uid in self]):
+        known = self._known()
+        if taken := [uid for uid in graph.index if uid in known]:
             raise GraphConflict([_taken(uid) for uid in sorted(taken)])
         if check is not None:
             check(graph)

@@ -217,16 +217,12 @@ class _Classes:
         return self._members[number]
 
     def _check_members(self, number: int, cls: type[Drop]) -> None:
-        for finding in check_members(cls, self._asked(number), self._may_hold):
+        for finding in check_members(cls, self._asked(number), self._graph.may_hold):
             self.problems.append(problem_of(self._graph, finding))
 
     def _asked(self, number: int) -> Iterator[Member]:
         drops, fields = self._graph.drops, self._graph.fields
         return (Member(i, drops[i].key, partial(fields, i)) for i in self.members(number))
-
-    def _may_hold(self, name: str) -> bool:
-        # (searching backwards takes half the time: forwards, JSON is full of false beginnings)
-        return self._graph.text.rfind(f'"{name}"'.encode()) >= 0
 
     def settling(self) -> tuple[list[int], list[int]]:
         """Return the data drops whose completion takes work, and those that end the session."""
@@ -237,7 +233,7 @@ class _Classes:
                 continue
             if cls.ends_session:
                 ends += self.members(number)
-            found, findings = settling_members(cls, self._asked(number), self._may_hold)
+            found, findings = settling_members(cls, self._asked(number), self._graph.may_hold)
             settling += found
             self.problems += [problem_of(self._graph, finding) for finding in findings]
         return settling, ends

@@ -5,6 +5,8 @@ Contents are never opened here. What a drop object of this process holds stays t
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import count
 from pathlib import Path
 
 from penstock.drops.data import Buffer, DataDrop
@@ -14,6 +16,7 @@ from penstock.engine.states import DropState
 from penstock.graph.links import Wiring
 from penstock.runtime.messages import Content, to_content
 from penstock.wire.arena import Arena, Block
+from penstock.wire.data import Region
 
 __all__ = ["Contents"]
 
@@ -43,6 +46,7 @@ class Contents:
         self._after = wiring.after
         self._find = find
         self._kept: dict[int, bytes | Block] = {}
+        self._readers = count(-1, -1)  # children have numbers from 0
 
     def view(self, index: int) -> Buffer | None:
         """Return what a worker wrote, without a copy; None where none did."""
@@ -99,6 +103,16 @@ class Contents:
             ArenaFull: there is no room.
         """
         return bytes(piece) if piece.nbytes <= _INLINE_BYTES else to_content(self.place([piece]))
+
+    def region(self, index: int) -> Region | None:
+        """Return where in shared memory the content is, kept until the region is closed; None where it is elsewhere."""
+        content = self._kept.get(index)
+        if not isinstance(content, Block):
+            return None
+        reader = next(self._readers)
+        self._arena.hold(content, reader)
+        let_go = partial(self._arena.let_go, content, reader)
+        return Region(self._arena.descriptor(content.segment), content.offset, content.size, let_go)
 
     def free(self, index: int) -> None:
         """Give back what a worker wrote."""

@@ -28,9 +28,10 @@ from penstock.engine.states import DropState
 from penstock.engine.whole import OWNER, Report
 from penstock.errors import DropUnknown
 from penstock.runtime.ghosts import Ghosts
-from penstock.runtime.held import HeldHere, Holding, held_here, holding_of, take
+from penstock.runtime.held import HeldHere, Holding, held_here, holding_of, is_here, take
 from penstock.runtime.relay import Relay, Streams
 from penstock.runtime.session import Session
+from penstock.wire.data import Region
 
 __all__ = ["Exchange", "Post"]
 
@@ -98,7 +99,8 @@ class Exchange:
         self._ended: deque[_End] = deque()
         self._streamed: deque[tuple[int, int]] = deque()
         self._is_telling = False
-        self._where: dict[int, list[tuple[str, Holding]]] = {}
+        self._where: dict[int, dict[str, Holding]] = {}
+        """Per row what each node holds of it, as it said last: every app that ends there tells of all that is there."""
         self._cancel_timer: Callable[[], None] | None = None
         self._timer_s = math.inf
         self._last: Report | None = None
@@ -234,7 +236,7 @@ class Exchange:
                 arrived = self._part.receive(node, message, self._post.now_s())
             for fact in arrived:
                 for index, content in fact.contents.items():
-                    self._where.setdefault(index, []).append((node, _holding(content)))
+                    self._where.setdefault(index, {})[node] = _holding(content)
             for state, facts in groupby(arrived, _state_of):
                 self._session.remote_ended([fact[0] for fact in facts], state)
             if arrived:
@@ -249,19 +251,21 @@ class Exchange:
 
     def _fetch(self, index: int) -> None:
         """Bring the content of a drop here, before it completes; on a slot of the session."""
-        where = self._where.pop(index, [])
+        where = self._where.pop(index, {})
         drop = cast("DataDrop", self._session.drop(index))
         if self._relay.brings(index):
             self._relay.wait(index)
             return
         if index in self._homes and (producers := self._wiring.before[index]):
-            if not any(i in self._homes for i in producers):
+            are_here = [i not in self._homes for i in producers]
+            if all(are_here):
                 return  # all of it was written here
-            drop.discard()
-        for node, holding in where:
+            if any(are_here) and not any(is_here(drop, holding) for holding in where.values()):
+                drop.discard()  # its home has all of it, what was written here too
+        for node, holding in where.items():
             take(drop, holding, node, partial(self._post.read, node, self._session.session_id, drop.uid))
 
-    def held(self, uid: str) -> HeldHere:
+    def held(self, uid: str) -> HeldHere | Region:
         """Return what this node holds of a drop, for another node that reads it.
 
         Raises:
@@ -272,7 +276,7 @@ class Exchange:
         drop = None if index is None else self._session.drop(index)
         if not isinstance(drop, DataDrop):
             raise DropUnknown(self._session.session_id, [uid])
-        return held_here(drop)
+        return self._session.region(drop.index) or held_here(drop)
 
     def end(self) -> None:
         """Let nobody here wait for other nodes any more; before the session is closed."""

@@ -59,7 +59,7 @@ def find_ghosts(prepared: Prepared, homes: Mapping[str, str]) -> tuple[Prepared,
 
 
 def _forwarded(prepared: Prepared, ghosts: Mapping[int, str]) -> Iterator[int]:
-    if f'"{STREAMED}"'.encode() not in prepared.graph.text:
+    if not prepared.graph.may_hold(STREAMED):
         return
     before = prepared.wiring.before
     for index, (is_streamed,) in enumerate(prepared.graph.columns(STREAMED)):

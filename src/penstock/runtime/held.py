@@ -22,7 +22,7 @@ from penstock.drops.memory import MemoryDrop
 from penstock.drops.paths import make_folder
 from penstock.errors import DropNotReadable, PenstockError, StorageFailed
 
-__all__ = ["INLINE_BYTES", "HeldHere", "Holding", "held_here", "holding_of", "take"]
+__all__ = ["INLINE_BYTES", "HeldHere", "Holding", "held_here", "holding_of", "is_here", "take"]
 
 INLINE_BYTES = 1 << 15
 """Contents of memory up to this size travel inside facts."""
@@ -109,7 +109,7 @@ def take(drop: DataDrop, holding: Holding, node: str, read: Read) -> None:
     if holding.data is not None:
         if holding.data:
             drop.receive([holding.data])
-    elif isinstance(drop, FileDrop | DirectoryDrop) and _is_shared(drop.location.path, holding):
+    elif is_here(drop, holding):
         return
     elif isinstance(drop, DirectoryDrop):
         _copy_folder(drop, holding, node)
@@ -118,6 +118,11 @@ def take(drop: DataDrop, holding: Holding, node: str, read: Read) -> None:
     else:
         with read() as pieces:
             drop.receive(pieces)
+
+
+def is_here(drop: DataDrop, holding: Holding) -> bool:
+    """Whether what another node holds is the very file or folder that a drop means on this one."""
+    return isinstance(drop, FileDrop | DirectoryDrop) and _is_shared(drop.location.path, holding)
 
 
 def _is_shared(path: Path, holding: Holding) -> bool:

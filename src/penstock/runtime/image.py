@@ -32,7 +32,7 @@ _decode_spec = msgspec.json.Decoder(DropSpec).decode
 def image_parts(prepared: Prepared) -> list[bytes]:
     """Return the pieces that make up the image of a graph, one behind the other."""
     wiring = prepared.wiring
-    texts = [bytes(piece) for piece in prepared.graph.pieces()]
+    texts = list(prepared.graph.pieces())
     before, after = (_rows(rows) for rows in (wiring.before, wiring.after))
     text = b"".join(texts)
     size = len(wiring.kinds)

@@ -10,6 +10,7 @@ Rule 2: what the app raised is told as text. Only its own process has seen the e
 Rule 3: an app that takes a stream lives here from its first piece to its end; this child is then its own.
 """
 
+import gc
 import os
 import pickle
 import signal
@@ -93,9 +94,21 @@ class _Inside:
         site = self._sites.pop(holder, None)
         if site is self._last:
             self._last = None
+        if site is not None and site.is_large:
+            del site
+            gc.collect()  # it is full of cycles, and the node waits for its memory
 
 
 _NOTHING = Report()
+
+_SMALL_IMAGE_BYTES = 1 << 20
+
+
+def _image(tools: Tools, block: Block) -> memoryview:
+    """Return the image of a graph: a copy of a small one, so that its block need not wait for this process."""
+    if block.size <= _SMALL_IMAGE_BYTES:
+        return memoryview(bytearray(tools.memory.read(block)))
+    return tools.memory.view(block, private=True)
 
 
 _Kept = tuple[dict[int, Drop], dict[int, DropState], dict[int, tuple[memoryview, Content]]]
@@ -112,9 +125,8 @@ class _InsideSite:
         self._tools = tools
         self._setup = setup
         self._classes: dict[int, type[Drop]] = {}
-        self.graph = GraphImage(
-            tools.memory.view(Block(*setup.image), private=True), setup.streaming, setup.children
-        )
+        self.graph = GraphImage(_image(tools, Block(*setup.image)), setup.streaming, setup.children)
+        self.is_large = setup.image[2] > _SMALL_IMAGE_BYTES
         self._neighbours = Neighbours(self.graph, self.graph.spec)
         self._quick = QuickFunctions(self.graph, self._neighbours, self._class)
         self._task = Task(RUN, -1)

@@ -57,7 +57,7 @@ def place(
         else number in prepared.foreign
         for number, cls in enumerate(prepared.classes)
     ]
-    away = bytearray(map(choices.__getitem__, prepared.class_of))
+    away = bytearray([choices[number] for number in prepared.class_of])
     if wanted is None:
         _send_pickle_readers(prepared, away)
     problems = []
@@ -96,7 +96,7 @@ def _send_pickle_readers(prepared: Prepared, away: bytearray) -> None:
 
 def own_values(prepared: Prepared, name: str) -> dict[int, Any]:  # Any: JSON as the author wrote it
     """Return what single drops say under a name, as a key of their own or as a described argument."""
-    if f'"{name}"'.encode() not in prepared.graph.text:
+    if not prepared.graph.may_hold(name):
         return {}
     found: dict[int, Any] = {}
     for index, row in enumerate(prepared.graph.columns(name, "applicationArgs", "componentParams")):
@@ -117,7 +117,7 @@ def _problem(prepared: Prepared, index: int, name: str, value: object, hint: str
 
 def _kinds(prepared: Prepared, away: bytearray) -> list[int]:
     """Return a number for each drop: by its class and, where one class stands for many functions, the function."""
-    if b'"func_name"' not in prepared.graph.text or not any(away):
+    if not any(away) or not prepared.graph.may_hold("func_name"):
         return prepared.class_of
     numbers: dict[tuple[int, object], int] = {}
     columns = prepared.graph.columns("func_name", "name")

@@ -42,6 +42,7 @@ from penstock.runtime.objects import Objects, makers_of
 from penstock.runtime.outside import Outside, Usage
 from penstock.runtime.run import Runner
 from penstock.runtime.slot import SETTLED, Delay, Settled, Slot
+from penstock.wire.data import Region
 from penstock.workers.pool import SlotState, WorkerPool
 
 __all__ = ["Session"]
@@ -431,6 +432,10 @@ class Session:
 
     def stored(self, index: int) -> Buffer | None:
         return None if self._outside is None else self._outside.contents.view(index)
+
+    def region(self, index: int) -> Region | None:
+        """Return where in shared memory the content of data is, None where it is not there; the caller closes it."""
+        return None if self._outside is None else self._outside.contents.region(index)
 
     def place(self, index: int, parts: Sequence[Buffer]) -> memoryview | None:
         del index, parts  # drops keep it; it is placed when a worker wants it

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several node managers in one process, with a way between them that is a queue and a thread each."""
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,6 +13,7 @@ from penstock.drops.data import Buffer
 from penstock.engine.part import Message
 from penstock.errors import NodeDown, WireError
 from penstock.managers.node import NodeManager
+from penstock.wire.data import Region
 from penstock.wire.rpc import Peer, RpcClient
 from penstock.wire.server import Result
 from penstock.wire.streams import StreamIn, StreamOut, StreamServer
@@ -47,7 +49,12 @@ class MemoryPost:
         if exchange is None:
             raise NodeDown(node, "is not there")
         held = exchange.held(uid)
-        if isinstance(held, list):
+        if isinstance(held, Region):
+            try:
+                yield [os.pread(held.descriptor, held.size_bytes, held.offset)]
+            finally:
+                held.close()
+        elif isinstance(held, list):
             yield held
         else:
             with held.open("rb") as file:
