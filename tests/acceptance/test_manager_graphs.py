@@ -68,7 +68,9 @@ class Cluster(ExitStack):
             n = len(self._tops)
             self._tops[groups] = [
                 self.enter_context(
-                    Started("island", self.home / f"i{n}-{k}", "--nodes", joined(self.nodes[i] for i in group))
+                    Started(
+                        "island", self.home / f"i{n}-{k}", "--nodes", joined(self.nodes[i] for i in group)
+                    )
                 )
                 for k, group in enumerate(groups)
             ]
@@ -176,9 +178,7 @@ def test_a_file_of_paths_names_the_folder_all_nodes_share(
 def test_shared_memory_holds_what_was_written_to_it(ran: dict[str, Ran], name: str) -> None:
     # The ancestor had unlinked its segments before they were read, so its record shows zeros.
     case = ran[name]
-    contents = [
-        content(case.client, case.session_id, uid) for uid in case.expected["deterministic_outputs"]
-    ]
+    contents = [content(case.client, case.session_id, uid) for uid in case.expected["deterministic_outputs"]]
     assert contents == [b"Hello World"] * 4
 
 

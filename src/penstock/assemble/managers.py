@@ -95,10 +95,14 @@ class Assembled:
 
     def __init__(self, settings: ManagerSettings) -> None:
         self.settings = settings
+        events = settings.events
+        if not events:  # managers of managers have none, but a name that outlives a restart
+            is_node = settings.level is Level.NODE
+            events = _free_port(settings.host) if is_node else NodeAddress._field_defaults["events"]
         self.address = NodeAddress(
             settings.host,
             settings.rest or _free_port(settings.host),
-            settings.events or _free_port(settings.host),
+            events,
             settings.rpc or _free_port(settings.host),
         )
         self.epoch = time.time_ns() // 1_000_000

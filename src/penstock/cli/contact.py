@@ -56,14 +56,18 @@ def url_of(options: Namespace) -> str:
     """
     text: str = options.url
     url = (text if "://" in text else f"http://{text}").rstrip("/")
-    try:
-        parts = urlsplit(url)
-        is_url = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number, a bracket that stands alone
-        is_url = False
-    if not is_url or parts.username or parts.query or parts.fragment:
+    if not _is_of_manager(url):
         raise CommandError("usage", f"{text!r} is not the URL of a manager: write {DEFAULT_URL}", BAD)
     return url
+
+
+def _is_of_manager(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        is_reachable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, a bracket that stands alone
+        return False
+    return is_reachable and not (parts.username or parts.query or parts.fragment)
 
 
 def call_again(options: Namespace, verb: str, *words: str) -> str:

@@ -51,7 +51,7 @@ def serve(options: argparse.Namespace) -> int:
         manager = _assembled(_settings(level, options, access, end.ask))
         manager.start()
         try:
-            _greet(manager, access, as_json=options.json)
+            _greet(manager, access, options)
             end.wait()
         finally:
             manager.close()
@@ -145,9 +145,9 @@ def _settings(
     )
 
 
-def _greet(manager: Assembled, access: Access, *, as_json: bool) -> None:
+def _greet(manager: Assembled, access: Access, options: argparse.Namespace) -> None:
     level = manager.settings.level.value
-    if as_json:
+    if options.json:
         told = {"level": level, "address": str(manager.address), "url": manager.url, "pid": os.getpid()}
         print(json.dumps(told | {"keys": str(access.directory)}), flush=True)
         return
@@ -156,12 +156,22 @@ def _greet(manager: Assembled, access: Access, *, as_json: bool) -> None:
     if access.token is None:
         print("  WARNING: --auth none: every process of this machine, of any user, may use it and run code")
     else:
-        print(f"  token  {access.token}")
-        print(f"         kept in {access.directory / 'token'}, where commands of this user find it")
+        _tell_token(access, is_own=options.keys is None)
     if manager.settings.level is Level.NODE:
         print(f"  folder {manager.settings.work_directory}")
     print("  accepted is not yet durable: sessions live in memory, a manager that is restarted has none")
     sys.stdout.flush()
+
+
+def _tell_token(access: Access, *, is_own: bool) -> None:
+    """Say where the token is, and on a terminal what it is; what is written elsewhere may be read by others."""
+    place = access.directory / "token"
+    use = (
+        "where commands of this user find it" if is_own else f"commands take it by --keys {access.directory}"
+    )
+    print(f"  token  in {place}, {use}")
+    if sys.stdout.isatty():
+        print(f"         {access.token}")
 
 
 def _configure_logging(verbose: int) -> None:

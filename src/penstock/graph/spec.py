@@ -215,6 +215,15 @@ class Graph:
         """The text of the trailing reproducibility record, None where the graph has none."""
         return self.raw(-1) if self.has_record else None
 
+    def clear(self) -> None:
+        """Give back all memory, some drops at a time; nobody may use the graph any more."""
+        index, some = self._index or {}, list(turns(self.drops))
+        self.text, self.drops, self._index, self._cuts = b"", (), {}, None
+        while some:
+            some.pop()
+        while index:
+            index.popitem()
+
     def _cut(self) -> "tuple[array[int], array[int]]":
         """Return where the text of each drop begins and ends."""
         # A second pass over the text, made only when somebody wants more of a drop than its specification.

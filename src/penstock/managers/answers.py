@@ -102,19 +102,15 @@ class NodeAnswers(_Reading):
         super().__init__(manager)
         self._manager = manager
 
-    def _claimed(self, request: Claim | Deploy) -> NodeSession:
-        session = self._manager.find(request.session_id)
-        if session.claim != request.claim:
-            raise SessionNotFound(request.session_id, "another manager has created the one that is here")
-        return session
-
     def claim(self, request: Claim, text: bytes) -> Done:
         del text
         self._manager.claim_session(request.session_id, request.claim)
         return _DONE
 
     def deploy(self, request: Deploy, text: bytes) -> Done:
-        self._claimed(request).deploy_share(text or b"[]", request.homes, request.own, request.epoch)
+        self._manager.claim_session(request.session_id, request.claim)  # gone where this node was restarted
+        session = self._manager.find(request.session_id)
+        session.deploy_share(text or b"[]", request.homes, request.own, request.epoch)
         return _DONE
 
     def withdraw(self, request: Withdraw, text: bytes) -> Done:
@@ -132,7 +128,7 @@ class NodeAnswers(_Reading):
         session = self._manager.find(request.session_id)
         session.obey(request.command, request.verdict, request.causes)
         if request.command is Command.CANCEL:
-            session.close()
+            session.close_run()
         return Done(session.news(request.known))
 
     def destroy(self, request: Destroy, text: bytes) -> Done:
@@ -167,7 +163,7 @@ class CompositeAnswers(_Reading):
         super().__init__(manager)
         self._manager = manager
 
-    def _claimed(self, request: Claim | Deploy | Withdraw) -> CompositeSession:
+    def _claimed(self, request: Deploy | Withdraw) -> CompositeSession:
         session = self._manager.find(request.session_id)
         if session.claim != request.claim:
             raise SessionNotFound(request.session_id, "another manager has created the one that is here")
@@ -179,6 +175,7 @@ class CompositeAnswers(_Reading):
         return _DONE
 
     def deploy(self, request: Deploy, text: bytes) -> Done:
+        self._manager.claim_session(request.session_id, request.claim)  # gone where this manager was restarted
         session = self._claimed(request)
         with session.operating:
             if text:

@@ -44,6 +44,7 @@ from penstock.managers.api import (
 )
 from penstock.managers.below import Below, Sub
 from penstock.managers.composite_session import CompositeSession
+from penstock.managers.freeing import Freeing
 from penstock.managers.listeners import Listeners
 from penstock.managers.orders import LookAt, News, ReadLog, SessionNews
 from penstock.managers.spread import ENDED_STATES, Spread
@@ -84,6 +85,7 @@ class CompositeManager:
         self._sessions: dict[str, CompositeSession] = {}
         self._lock = threading.Lock()
         self._listeners = Listeners()
+        self._freeing = Freeing()
         self._created = 0
 
     def start(self) -> None:
@@ -93,6 +95,7 @@ class CompositeManager:
     def close(self) -> None:
         """End all connections; sessions go on below."""
         self.below.close()
+        self._freeing.close()
 
     # Sessions
 
@@ -199,6 +202,7 @@ class CompositeManager:
             self.spread.destroy(session)
             with self._lock:
                 self._sessions.pop(session_id, None)
+            self._freeing.when_gone(session, session.tables())
         self._listeners.tell(Change("session", session_id, {"state": "DELETED"}))
 
     # What is known

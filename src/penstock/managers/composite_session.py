@@ -20,6 +20,7 @@ from penstock.graph.spec import Graph
 from penstock.ids import SessionId
 from penstock.managers.api import NO_APP, SessionInfo, States, StatusTree
 from penstock.managers.changes import ChangeLog, told
+from penstock.managers.freeing import Tables
 from penstock.managers.gathered import Gathered
 from penstock.managers.orders import SessionNews
 
@@ -97,6 +98,8 @@ class CompositeSession:
         self.pending: list[Order] = []
         self.bystanders: set[str] = set()
         """Managers below that have the session and no drop of it."""
+        self.owed: set[Order] = set()
+        """What the manager above has ordered and some below, who were lost, have not done."""
         self.under_way: dict[Order, object] = {}
         self.started_s = 0.0
         self.seconds = 0.0
@@ -123,6 +126,14 @@ class CompositeSession:
         self.reports.clear()
         self.pending.clear()
         self.changes = ChangeLog()
+
+    def tables(self) -> Tables:
+        """Return what fills the memory."""
+        graphs, deployment = self.gathered.graphs, self.deployment
+        if deployment is None:
+            return Tables(graphs)
+        wiring = deployment.wiring
+        return Tables((*graphs, deployment.graph), (wiring.before, wiring.after, self._uids))
 
     def take(self, sub: str, news: SessionNews) -> bool:
         """Write down what a manager below tells; False where it was known, or is of an earlier deployment."""
@@ -167,7 +178,7 @@ class CompositeSession:
 
     def orders(self) -> list[Order]:
         """Return what those below have not done yet."""
-        found = list(self.pending)
+        found = [*self.pending, *self.owed]
         if self.whole is not None and self.deployment is not None:
             below = {(self.sub_of_node(node), command) for node, command in self.whole.commands()}
             found += [Order(sub, command) for sub, command in below]
@@ -177,6 +188,7 @@ class CompositeSession:
 
     def done(self, order: Order) -> None:
         """Note that a manager below has done something."""
+        self.owed.discard(order)
         if order.command is None:
             self.pending = [other for other in self.pending if other != order]
         elif self.whole is not None:

@@ -54,6 +54,11 @@ class Gathered:
         return self._parts[0].index if self._parts else ()
 
     @property
+    def graphs(self) -> list[Graph]:
+        """The parts as they are."""
+        return list(self._parts)
+
+    @property
     def record(self) -> dict[str, Any] | None:  # Any: JSON as the translator wrote it
         """The graph-wide reproducibility record, None where no part has one."""
         return None if self._record is None else msgspec.json.decode(self._record, type=dict)

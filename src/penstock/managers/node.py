@@ -32,6 +32,7 @@ from penstock.managers.api import (
     SessionInfo,
     States,
 )
+from penstock.managers.freeing import Freeing
 from penstock.managers.listeners import Listeners
 from penstock.managers.node_session import NodeSession
 from penstock.managers.relations import Relation
@@ -80,6 +81,7 @@ class NodeManager:
         self._lock = threading.Lock()
         self._listeners = Listeners()
         self._enders = ThreadPoolExecutor(_ENDERS, "penstock-end")
+        self._freeing = Freeing()
 
     # For sessions (managers.node_session.Host)
 
@@ -162,7 +164,7 @@ class NodeManager:
 
     def destroy(self, session_id: str) -> None:
         session = self.find(session_id)
-        session.destroy()
+        self._freeing.when_gone(session, session.destroy())
         with self._lock:
             is_ours = self._sessions.pop(session_id, None) is session
         if is_ours:
@@ -280,6 +282,7 @@ class NodeManager:
         for session in sessions:
             session.close()
         self._enders.shutdown(wait=True, cancel_futures=True)
+        self._freeing.close()
 
 
 def _guarded(call: Callable[[], None]) -> None:

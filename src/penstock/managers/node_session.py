@@ -29,6 +29,7 @@ from penstock.graph.spec import Graph
 from penstock.ids import SessionId
 from penstock.managers.api import Added, States
 from penstock.managers.changes import ChangeLog, told, under_way
+from penstock.managers.freeing import Tables
 from penstock.managers.gathered import Gathered
 from penstock.managers.orders import SessionNews
 from penstock.managers.relations import Relation, wired
@@ -98,6 +99,7 @@ class NodeSession:
         self._closing = threading.Lock()
         self._closed = threading.Event()
         self._result: RunResult | None = None
+        self._is_doomed = False
 
     # Operations
 
@@ -242,7 +244,7 @@ class NodeSession:
                 raise WrongState(self.session_id, "cancelling", self.state.name, ("RUNNING",))
             self._whole.cancelled()
             self._cancel()
-        self._close()
+        self.close_run()
 
     def _cancel(self, *, failed: bool = False) -> None:
         if self.run is None:
@@ -285,9 +287,9 @@ class NodeSession:
         assert self.exchange is not None
         self.exchange.rest()
         self._announce("session")
-        self._host.end(self._close)
+        self._host.end(self.close_run)
 
-    def _close(self) -> None:
+    def close_run(self) -> None:
         """End all threads, processes and files of what has run; returns when they are gone."""
         run, exchange = self.run, self.exchange
         with self._closing:
@@ -297,24 +299,33 @@ class NodeSession:
             run.close()
             if self.claim:
                 exchange.close()  # else other nodes may still wait for what was told and not acknowledged
-            self._result = result = RunResult(run)
-            run.folder.write_session(result.outcome)
+            if not self._is_doomed:
+                self._result = RunResult(run)
+                self._result.write()
             self._closed.set()
 
-    def destroy(self) -> None:
-        """End the session and give back all it has, but for data that is to stay."""
+    def destroy(self) -> Tables:
+        """End the session and give back all it has, but for data that is to stay; return what fills the memory."""
+        self._is_doomed = True
         self.close()
-        if self.run is not None:
-            self.run.clear()
+        graphs, run = self._gathered.graphs, self.run
+        if run is None:
+            return Tables(graphs)
+        run.let_go()
+        run.clear()
+        run.watch(_pass_over, _pass)  # so that nothing of the session holds this object
+        prepared = run.prepared
+        named: list[str] = self.__dict__.pop("_uids", [])  # as `cached_property` keeps it
+        return Tables((*graphs, prepared.graph), (prepared.wiring.before, prepared.wiring.after, named))
 
     def close(self) -> None:
         """End the session and close all threads and files; its folder stays."""
         if self.state not in ENDED_STATES:
             self.obey(Command.CANCEL, SessionState.CANCELLED)
         if self.run is not None and self.exchange is not None:
-            self._close()
+            self.close_run()
             self.exchange.close()
-            self.run.let_go()
+            self._result = None  # whose end lets the run go; until then its data can be read
 
     def wait_closed(self, timeout_s: float) -> bool:
         """Wait until all threads and files of an ended session are closed."""
@@ -464,6 +475,14 @@ class NodeSession:
             f"drop {f.uid}: {f.error}: {f.message.splitlines()[0] if f.message else ''}" for f in failures
         ]
         return (*self.causes, *told)
+
+
+def _pass_over(_: Sequence[int]) -> None:
+    return None
+
+
+def _pass() -> None:
+    return None
 
 
 def _without(states: States, ghosts: Mapping[int, str]) -> States:

@@ -13,7 +13,14 @@ from time import monotonic
 
 from penstock.engine.states import SessionState
 from penstock.engine.whole import Command
-from penstock.errors import GraphInvalid, NodeDown, PenstockError, StartRefused, SubManagersFailed
+from penstock.errors import (
+    GraphInvalid,
+    NodeDown,
+    PenstockError,
+    SessionNotFound,
+    StartRefused,
+    SubManagersFailed,
+)
 from penstock.graph.links import Wiring
 from penstock.graph.placement import Attribute, divide, places
 from penstock.graph.problems import Problem
@@ -182,6 +189,7 @@ class Spread:
             for name, done in answers.items():
                 if done.news is not None:
                     session.take(name, done.news)
+            session.owed.update(Order(name, command) for name in session.subs if name not in answers)
         if verdict in ENDED_STATES:
             with session.lock:
                 session.end(verdict)
@@ -261,15 +269,17 @@ class Spread:
 
     def _ordered(self, session: CompositeSession, order: Order, future: Future[Done]) -> None:
         error = future.exception()
+        is_gone = isinstance(error, SessionNotFound)  # it was restarted, so there is nothing left to do
         with session.lock:
             session.under_way.pop(order, None)
             if error is None:
                 news = future.result().news
                 if news is not None:
                     session.take(order.sub, news)
+            if error is None or is_gone:
                 session.done(order)
                 self._judge(session)
-        if error is not None and not isinstance(error, NodeDown):
+        if error is not None and not is_gone and not isinstance(error, NodeDown):
             log.error(
                 "session %s: %s is not done on %s: %s", session.session_id, order.command, order.sub, error
             )

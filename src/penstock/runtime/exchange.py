@@ -289,7 +289,12 @@ class Exchange:
             if self._cancel_timer is not None:
                 self._cancel_timer()
                 self._cancel_timer = None
+            self._send_report = _pass_over
         self._relay.close()
+
+
+def _pass_over(_: Report) -> None:
+    return None
 
 
 def _state_of(fact: Arrived) -> int:

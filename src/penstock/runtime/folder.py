@@ -11,7 +11,7 @@ Everything in `.penstock` can be read with a text editor; session.json is replac
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -100,9 +100,14 @@ class Folder:
 
     def write_session(self, outcome: Any) -> None:  # Any: likewise
         """Replace what is known of the session; what does not work is kept in `trouble`."""
+        self.write_outcome([self._encoder.encode(outcome)])
+
+    def write_outcome(self, texts: Iterable[bytes]) -> None:
+        """Do the same with JSON text that comes in pieces."""
         part = self._inside / "session.json.part"
         try:
-            part.write_bytes(self._encoder.encode(outcome))
+            with part.open("wb") as file:
+                file.writelines(texts)
             part.replace(self._inside / "session.json")
         except OSError as exc:
             self.trouble = f"{self._inside / 'session.json'} cannot be written: {exc.strerror or exc}"

@@ -7,13 +7,17 @@ import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from penstock.config import Settings
 from penstock.drops.data import DataDrop
 from penstock.engine.states import AppState, DropState, SessionState
 from penstock.errors import DropNotReadable
+from penstock.graph.cutting import TURN
 from penstock.graph.links import APP
 from penstock.ids import parse_session_id
 from penstock.runtime.build import GraphSource, Prepared, prepare
@@ -145,23 +149,43 @@ class RunResult:
     @cached_property
     def outcome(self) -> dict[str, Any]:
         """What `penstock run --json` prints, without outputs: plain JSON values."""
-        outcome: dict[str, Any] = {
+        return {**self._head(), "drops": dict(self._entries())}
+
+    def _head(self) -> dict[str, Any]:  # Any: plain JSON values
+        head: dict[str, Any] = {
             "session": self.session_id,
             "status": self.status,
             "seconds": round(self.seconds, 6),
             "directory": encodable(str(self.directory)),
-            "drops": {uid: {"status": state, "execStatus": run} for uid, state, run in self._rows()},
         }
-        for index, usage in self._session.usage.items():
-            outcome["drops"][self._graph.drops[index].key]["worker"] = {
-                "slot": usage.slot,
-                "pid": usage.pid,
-                "seconds": round(usage.seconds, 6),
-                "peakKiB": usage.peak_kib,
-            }
         if absorbed := self.absorbed:
-            outcome["absorbed"] = absorbed
-        return outcome
+            head["absorbed"] = absorbed
+        return head
+
+    def _entries(self) -> Iterator[tuple[str, dict[str, Any]]]:  # Any: plain JSON values
+        usages = self._session.usage
+        for index, (uid, state, run) in enumerate(self._rows()):
+            entry: dict[str, Any] = {"status": state, "execStatus": run}
+            if usage := usages.get(index):
+                entry["worker"] = {
+                    "slot": usage.slot,
+                    "pid": usage.pid,
+                    "seconds": round(usage.seconds, 6),
+                    "peakKiB": usage.peak_kib,
+                }
+            yield uid, entry
+
+    def write(self) -> None:
+        """Write `outcome` to the session's folder, some drops at a time, and keep nothing of it."""
+        self._session.folder.write_outcome(self._texts())
+
+    def _texts(self) -> Iterator[bytes]:
+        yield msgspec.json.encode(self._head())[:-1] + b',"drops":{'
+        entries, comma = self._entries(), b""
+        while some := dict(islice(entries, TURN)):
+            yield comma + msgspec.json.encode(some)[1:-1]
+            comma = b","
+        yield b"}}"
 
     def _rows(self) -> Iterator[tuple[str, int, int | None]]:
         flow, kinds = self._session.flow, self._session.prepared.wiring.kinds

@@ -9,7 +9,7 @@ from penstock.cli.account import Drops, failures_of, nodes_of
 from penstock.cli.submit import News, deploy
 from penstock.engine.states import DropState, SessionState
 from penstock.errors import NodeDown, PenstockError, SessionExists
-from penstock.managers.api import Change
+from penstock.managers.api import Change, StatusTree
 from penstock.testing.fake_manager import FakeManager
 
 LONG_S = 60.0
@@ -71,7 +71,7 @@ def test_drops_are_counted_from_what_has_changed() -> None:
 
 
 def test_nodes_are_named_whatever_the_depth() -> None:
-    tree = {"island": {"a": SessionState.RUNNING, "b": SessionState.FINISHED}, "c": SessionState.FAILED}
+    tree: StatusTree = {"island": {"a": SessionState.RUNNING, "b": SessionState.FINISHED}, "c": SessionState.FAILED}
     assert dict(nodes_of(tree)) == {"a": "RUNNING", "b": "FINISHED", "c": "FAILED"}
     assert dict(nodes_of(SessionState.RUNNING)) == {}
 
