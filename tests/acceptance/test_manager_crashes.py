@@ -217,8 +217,8 @@ def test_a_node_that_was_restarted_before_the_deployment_has_the_session_again(t
     tower.nodes[1].kill()
     tower.nodes[1].close()
     tower.nodes[1].start_again()
-    wait_until(lambda: tower.middle.nodes()[1].state is NodeState.ALIVE, "back")
-    wait_alive(tower.middle)
+    assert str(tower.nodes[1].address) == tower.names[1]  # it serves
+    wait_until(lambda: tower.state_of(tower.names[1]) is NodeState.ALIVE, "back")
     tower.middle.deploy("s", ["D0"])
     assert wait_ended(tower.middle, "s") is SessionState.FINISHED
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.acceptance.command import failing
+from tests.acceptance.command import failing, penstock
 from tests.acceptance.remote import Deployment, deployment, endless, pair
 
 
@@ -51,7 +51,10 @@ def test_show_and_logs_tell_what_failed_and_what_was_printed(managers: Deploymen
     everything = managers.ask("logs", "failed")
     assert "==> bad <==\nabout to fail\n" in everything.out
     assert "ValueError" in everything.out
-    one = managers.ask("logs", "failed", "ba")
+    one = penstock(
+        *("logs", "failed", "--url", managers.island.url, "ba"),
+        variables={"XDG_STATE_HOME": str(managers.state)},
+    )
     assert one.out.startswith("about to fail\n")
     records = managers.ask("logs", "failed", "bad", "--json").json["records"]
     assert "".join(record["text"] for record in records) == "about to fail\n"

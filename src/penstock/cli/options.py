@@ -6,6 +6,7 @@ Rule 1: this module imports no verb, and nothing but the standard library and th
 
 import argparse
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
@@ -31,7 +32,25 @@ class UsageError(Exception):
 
 
 class Parser(argparse.ArgumentParser):
-    """Raises where argparse would print and exit, so that `--json` can answer in JSON."""
+    """Raises where argparse would print and exit, so that `--json` can answer in JSON.
+
+    Attributes:
+        any_order: an optional word may stand apart from the others, with options between them.
+    """
+
+    any_order = False
+
+    def parse_known_args(  # type: ignore[override]  # the stub's overloads say no more than this
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        filled = argparse.Namespace() if namespace is None else namespace
+        if not self.any_order:
+            return super().parse_known_args(args, filled)
+        self.any_order = False  # argparse comes back here for each of its two passes
+        try:
+            return self.parse_known_intermixed_args(args, filled)
+        finally:
+            self.any_order = True
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, self.format_usage())
@@ -126,6 +145,7 @@ def _add_past_verbs(verbs: _Verbs) -> None:
         verb.add_argument(
             "session", metavar="SESSION|DIR", help="an id under ./penstock-runs, or a folder of a run"
         )
+    logs.any_order = True
     logs.add_argument(
         "drop", metavar="DROP", nargs="?", help="uid, or a unique beginning or end of one; default: all"
     )

@@ -442,13 +442,19 @@ class Flow:
 
     def _close(self, state: int, execution: int) -> None:
         """End all that is open, but for data that only has to settle when an EndDrop ends the session."""
-        for i in self._open():
-            is_app = self._kinds[i] == APP
-            if not is_app and self.execution[i] and state == _SKIPPED:
+        states, executions, kinds, special = self.state, self.execution, self._kinds, self._special
+        for i, before in enumerate(states):  # it may be all drops of a large graph, with the lock held
+            if before > _WRITING:
                 continue
-            self.state[i] = state
-            self.execution[i] = execution if is_app else _NOT_RUN
-            self._note_change(i)
+            if kinds[i] == APP:
+                executions[i] = execution
+            elif executions[i] and state == _SKIPPED:
+                continue
+            else:
+                executions[i] = _NOT_RUN
+            states[i] = state
+            if not special[i] & _REMOTE:
+                self.changes.append(i)
         self.closed = True
         self.ready = [i for i in self.ready if self.state[i] <= _WRITING]
         self._settling = self._settling if state == _SKIPPED else 0

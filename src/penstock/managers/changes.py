@@ -6,12 +6,13 @@ is not noted.
 """
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from penstock.engine.states import AppState, DropState
+from penstock.graph.cutting import turns
 from penstock.graph.links import APP
 from penstock.managers.api import NO_APP, States
 
@@ -24,9 +25,10 @@ class ChangeLog:
     def __init__(self) -> None:
         self._rows = array("i")
 
-    def note(self, rows: Iterable[int]) -> None:
+    def note(self, rows: Sequence[int]) -> None:
         """Add rows that ended."""
-        self._rows.extend(rows)
+        for some in turns(rows):
+            self._rows.extend(some)
 
     @property
     def version(self) -> int:

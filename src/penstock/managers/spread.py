@@ -59,7 +59,8 @@ class Spread:
         self._below = below
         self._attribute = attribute
         self._announce = announce
-        self._to_destroy: dict[str, dict[str, Destroy]] = {}  # by manager, by session
+        self._to_destroy: dict[tuple[str, str], Destroy] = {}  # by manager and session
+        self._destroying: set[tuple[str, str]] = set()
 
     # Operations
 
@@ -70,7 +71,13 @@ class Spread:
             SessionExists: one below has another session of this id.
             SubManagersFailed: not all have it; another call goes on.
         """
-        request = Claim(session_id=session.session_id, claim=session.token)
+        session_id = session.session_id
+        left = {name: self._to_destroy.get((name, session_id)) for name in session.unclaimed}
+        found = {name: request for name, request in left.items() if request is not None}
+        done, _ = self._below.ask_all(found, _CLAIM_S)  # an earlier session of this id must not be in the way
+        for name in done:
+            self._to_destroy.pop((name, session_id), None)
+        request = Claim(session_id=session_id, claim=session.token)
         answers, errors = self._below.ask_all(dict.fromkeys(session.unclaimed, request), _CLAIM_S)
         session.unclaimed -= answers.keys()
         _raise_joined("creating the session", errors)
@@ -201,8 +208,7 @@ class Spread:
         """Have all below forget the session; those that are lost, when they are back."""
         request = Destroy(session_id=session.session_id, claim=session.token)
         _, errors = self._below.ask_all(dict.fromkeys(session.subs, request), _ORDER_S)
-        for name in errors:
-            self._to_destroy.setdefault(name, {})[session.session_id] = request
+        self._to_destroy.update({(name, session.session_id): request for name in errors})
 
     # What those below tell, and what follows
 
@@ -286,18 +292,17 @@ class Spread:
 
     def clean(self) -> None:
         """Have those below that were away forget what was deleted meanwhile."""
-        for name, requests in list(self._to_destroy.items()):  # others add to it meanwhile
-            if self._below.state(name) is NodeState.LOST:
+        for key, request in list(self._to_destroy.items()):  # others add to it meanwhile
+            name, _ = key
+            if key in self._destroying or self._below.state(name) is NodeState.LOST:
                 continue
-            for session_id, request in list(requests.items()):
-                del requests[session_id]
-                self._below.ask(name, request, _ORDER_S).add_done_callback(
-                    partial(self._destroyed, name, request)
-                )
+            self._destroying.add(key)
+            self._below.ask(name, request, _ORDER_S).add_done_callback(partial(self._destroyed, key, request))
 
-    def _destroyed(self, name: str, request: Destroy, future: Future[Done]) -> None:
-        if isinstance(future.exception(), NodeDown):
-            self._to_destroy[name][request.session_id] = request
+    def _destroyed(self, key: tuple[str, str], request: Destroy, future: Future[Done]) -> None:
+        self._destroying.discard(key)
+        if not isinstance(future.exception(), NodeDown) and self._to_destroy.get(key) is request:
+            self._to_destroy.pop(key, None)
 
     @staticmethod
     def _wait(futures: Sequence[Future[Done]]) -> None:

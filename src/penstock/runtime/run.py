@@ -29,6 +29,7 @@ from penstock.drops.app import AppDrop
 from penstock.engine.expiry import Expiry
 from penstock.engine.flow import Flow
 from penstock.engine.states import AppState, DropState
+from penstock.graph.cutting import TURN
 from penstock.runtime.slot import Away, Delay, Outcome, Settled, Slot, Work, drain
 
 __all__ = ["Runner"]
@@ -302,7 +303,8 @@ class Runner:
             self._expire(flow.changes)
         if self.hear is not None and (flow.changes or flow.asked):
             self.hear(flow.changes)
-        flow.changes.clear()
+        while flow.changes:  # all drops of a large graph where it was cancelled: not in one go
+            del flow.changes[-TURN:]
 
     def _expire(self, changes: Sequence[int]) -> None:
         """Let data go that is complete and whose last consumer has ended."""

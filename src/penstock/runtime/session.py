@@ -257,8 +257,8 @@ class Session:
 
     def clear(self) -> None:
         """Remove the session's folder but for the data that its graph wants kept (`persist`), after `close`."""
-        classes, class_of = self.prepared.classes, self.prepared.class_of
-        indices = [i for i, n in enumerate(class_of) if issubclass(classes[n], FileDrop | DirectoryDrop)]
+        stored = [issubclass(cls, FileDrop | DirectoryDrop) for cls in self.prepared.classes]
+        indices = [i for i, n in enumerate(self.prepared.class_of) if stored[n]] if any(stored) else []
         kept = remove_data(self._data(i) for i in indices)
         self.folder.remove(keep_data=kept)
 

@@ -88,7 +88,7 @@ class FakeSession:
 
     def add(self, graph: Graph) -> None:
         """Take drops in."""
-        self._replace([*self.graph.pieces(), *graph.pieces()] if len(self.graph) else list(graph.pieces()))
+        self._replace([*_raw(self.graph), *_raw(graph)] if len(self.graph) else [*_raw(graph)])
         self.record = graph.record or self.record
 
     def _replace(self, pieces: Sequence[Any]) -> None:  # Any: raw JSON of drops
@@ -112,7 +112,7 @@ class FakeSession:
         elif left not in map(link_target, fields.get(key) or ()):
             fields[key] = [*(fields.get(key) or ()), left]
         before, old = self.graph, {str(found) for found in wire(self.graph)[1]}
-        pieces: list[Any] = list(self.graph.pieces())
+        pieces: list[Any] = [*_raw(self.graph)]
         pieces[at] = fields
         self._replace(pieces)
         wrong = [found for found in wire(self.graph)[1] if found.is_error and str(found) not in old]
@@ -227,3 +227,7 @@ class FakeSession:
     def is_stalled(self) -> bool:
         """Whether it runs and nothing in it can go on by itself."""
         return self.state is SessionState.RUNNING and not self._waiting
+
+
+def _raw(graph: Graph) -> Iterator[msgspec.Raw]:
+    return map(msgspec.Raw, graph.pieces())
