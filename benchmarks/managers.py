@@ -294,9 +294,7 @@ def chain(addresses: list[str]) -> bytes:
     """Return a chain of `HOPS` data drops with an app between each two, placed on the nodes in turn."""
     import msgspec
 
-    specs, _ = shapes.specifications(
-        *shapes.make_shape("chain", 2 * HOPS + 1), shapes.DATA_CLASS, SHAPE_APP
-    )
+    specs, _ = shapes.specifications(*shapes.make_shape("chain", 2 * HOPS + 1), shapes.DATA_CLASS, SHAPE_APP)
     for spec in specs:
         is_app, number = spec["oid"][0] == "a", int(spec["oid"][1:])
         # An app is with its input; its output is on the other node: every link from app to data crosses.

@@ -41,7 +41,7 @@ class Settings:
     workers: int = max(8, os.cpu_count() or 1)
     batch_s: float = 0.001
     watch_s: float = 0.005
-    close_s: float = 5.0
+    close_s: float = 4.0
     abandon_s: float = 0.2
     log_bytes_per_drop: int = 1 << 16
     failures_kept: int = 1000

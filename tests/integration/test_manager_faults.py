@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import zmq
 
-from penstock.assemble.managers import Assembled, ManagerSettings
+from penstock.assemble.managers import Assembled, Liveness, ManagerSettings
 from penstock.engine.states import SessionState
 from penstock.errors import PenstockError, SessionExists, WrongState
 from penstock.ids import NodeAddress
@@ -137,10 +137,10 @@ def test_deleting_a_running_session_leaves_no_process_file_or_thread(pair: Pair)
     threads = {thread.name for thread in threading.enumerate()}
     n0, n1 = pair.names
     drops = [
-        *(shell(f"A{i}", (n0, n1)[i % 2], "sleep 987 & sleep 987", [], [f"d{i}"]) for i in range(4)),
-        *(file(f"d{i}", (n1, n0)[i % 2]) for i in range(4)),
+        *(shell(f"A{i}", (n0, n1)[i % 2], "sleep 987 & sleep 987", [], [f"d{i}"]) for i in range(2)),
+        *(file(f"d{i}", (n1, n0)[i % 2], persist=False) for i in range(2)),
         shell("B", n0, "echo hello > {b}", [], ["b"]),
-        file("b", n1),
+        file("b", n1, persist=False),
     ]
     pair.manager.create_session("s")
     pair.manager.add_graph("s", text(drops))
@@ -184,7 +184,8 @@ class Proxied:
 
 
 @pytest.fixture
-def proxied(tmp_path: Path) -> Iterator[Proxied]:
+def proxied(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Proxied]:
+    liveness = getattr(request, "param", QUICK)
     with ExitStack() as stack:
         addresses, proxies = [], []
         for i in range(2):
@@ -193,12 +194,13 @@ def proxied(tmp_path: Path) -> Iterator[Proxied]:
             doors = [stack.enter_context(FaultProxy("127.0.0.1", port)) for port in ports]
             proxies.append(doors)
             addresses.append(NodeAddress("127.0.0.1", node.address.rest, *(door.port for door in doors)))
-        settings = ManagerSettings(Level.ISLAND, below=tuple(addresses), liveness=QUICK)
+        settings = ManagerSettings(Level.ISLAND, below=tuple(addresses), liveness=liveness)
         island = stack.enter_context(Assembled(settings))
         wait_alive(island.manager)
         yield Proxied(island.manager, [str(address) for address in addresses], proxies)
 
 
+@pytest.mark.parametrize("proxied", [Liveness()], indirect=True, ids=["usual"])
 @pytest.mark.parametrize("harm", [FaultProxy.cut, FaultProxy.reset])
 def test_sessions_end_right_while_connections_break(
     proxied: Proxied, harm: Callable[[FaultProxy], None]
@@ -206,7 +208,7 @@ def test_sessions_end_right_while_connections_break(
     ended = threading.Event()
 
     def break_them() -> None:
-        while not ended.wait(0.1):
+        while not ended.wait(0.15):
             proxied.each(harm)
 
     breaker = threading.Thread(target=break_them, name="breaker")
@@ -214,7 +216,8 @@ def test_sessions_end_right_while_connections_break(
     try:
         for number in range(5):
             name = f"s{number}"
-            assert run_graph(proxied.manager, name, copies(30, proxied.names)) is SessionState.FINISHED
+            state = run_graph(proxied.manager, name, copies(30, proxied.names))
+            assert state is SessionState.FINISHED, proxied.manager.session(name).causes
             assert content(proxied.manager, name, "D30") == b"hello"
     finally:
         ended.set()

@@ -25,7 +25,7 @@ from penstock.errors import CommandFailed
 
 __all__ = ["GRACE_S", "KEPT_BYTES", "HeadAndTail", "ShellProcess"]
 
-GRACE_S = 5.0
+GRACE_S = 3.0
 """Seconds between TERM and KILL."""
 
 KEPT_BYTES = 64 * 1024

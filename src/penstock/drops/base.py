@@ -78,6 +78,7 @@ class Site(Protocol):
         Raises:
             DropNotWritable: the drop has ended.
         """
+        ...
 
     def written(self, index: int, data: memoryview) -> None:
         """Hand a written piece to the streaming consumers; `data` is valid during the call only."""

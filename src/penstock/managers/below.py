@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 A = TypeVar("A")
 
 _FOLLOW_S = 30.0
+_PAUSE_S = 0.01
+"""From one question what is new to the next: where thousands of drops end in a second, many are told at once."""
 _STATES = {
     PeerState.ALIVE: NodeState.ALIVE,
     PeerState.SUSPECT: NodeState.SUSPECT,
@@ -45,9 +47,11 @@ class Sub(Protocol):
         Args:
             text: the share of a graph that goes with `Deploy`.
         """
+        ...
 
     def open_data(self, session_id: str, uid: str) -> BinaryIO:
         """Return a file over the content of a drop that lives there."""
+        ...
 
     def watch(self, news: Callable[[], None], beat: Callable[[int], None]) -> None:
         """Have calls told of news, and of each sign of life with its incarnation number; they do not wait."""
@@ -62,6 +66,7 @@ class Events(Protocol):
 
     def known(self, sub: str) -> dict[str, tuple[int, int]]:
         """Return the sessions to ask a manager about: serial and version that are known of each."""
+        ...
 
     def news(self, sub: str, news: News) -> None: ...
 
@@ -78,6 +83,9 @@ class _Watched:
     def __init__(self, sub: Sub) -> None:
         self.sub = sub
         self.is_asked = False
+        self.is_due = False
+        """Whether it will be asked soon without any further doing."""
+        self.asked_s = 0.0
         self.has_news = False
         self.waiting: set[Future[Any]] = set()  # Any: futures of all kinds of answers
         self.nodes: Mapping[str, str] = {}
@@ -275,16 +283,30 @@ class Below:
     # Following
 
     def follow(self, name: str) -> None:
-        """Ask a manager what is new, now or when it has answered the last such question."""
+        """Ask a manager what is new, when it has answered the last such question, and not too often."""
         assert self._events is not None
-        watched = self._watched[name]
+        watched = self._watched.get(name)
+        if watched is None:  # it was let go
+            return
         with self._lock:
             watched.has_news = watched.is_asked
-            if watched.is_asked or self._is_closed:
+            if watched.is_asked or watched.is_due or self._is_closed:
                 return
-            watched.is_asked = True
+            now_s = monotonic()
+            pause_s = watched.asked_s + _PAUSE_S - now_s
+            if pause_s > 0:
+                watched.is_due = True
+                self._later(pause_s, partial(self._follow_due, name))
+                return
+            watched.is_asked, watched.asked_s = True, now_s
         request = Follow(known=self._events.known(name))
         self.ask(name, request, _FOLLOW_S).add_done_callback(partial(self._told, name))
+
+    def _follow_due(self, name: str) -> None:
+        watched = self._watched.get(name)
+        if watched is not None:
+            watched.is_due = False
+            self.follow(name)
 
     def _told(self, name: str, future: "Future[News]") -> None:
         watched = self._watched[name]

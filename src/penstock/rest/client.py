@@ -10,7 +10,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, TypeVar, cast
@@ -54,6 +53,7 @@ class ManagerClient:
     """
 
     def __init__(self, url: str, token: str | None = None, timeout_s: float | None = 60.0) -> None:
+        self._level: Level | None = None
         self._url = url.rstrip("/")
         self._token = token
         self._timeout_s = timeout_s
@@ -101,9 +101,12 @@ class ManagerClient:
             raise error_of(reply, self._url)
         return ask.read(reply)
 
-    @cached_property
-    def level(self) -> Level:  # asked once, and a property to whoever reads it
-        return self.ask(calls.level())
+    @property
+    def level(self) -> Level:
+        """Where in the hierarchy the manager stands; asked once."""
+        if self._level is None:
+            self._level = self.ask(calls.level())
+        return self._level
 
     def create_session(self, session_id: str) -> None:
         self.ask(calls.create_session(session_id))
@@ -196,7 +199,12 @@ class ManagerClient:
         """
         news = threading.Event()
         end = None if timeout_s is None else time.monotonic() + timeout_s
-        unlisten = self.listen(lambda _: news.set())
+
+        def hear(change: Change) -> None:
+            if change.kind != "drops":  # of which there may be thousands, and none of them ends a session
+                news.set()
+
+        unlisten = self.listen(hear)
         try:
             while (info := self.session(session_id)).state < SessionState.FINISHED:
                 left_s = _LOOK_S if end is None else end - time.monotonic()

@@ -6,6 +6,7 @@ run of the process, it is told so ("gap") and has to ask for everything anew.
 """
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import AsyncIterator
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from penstock.managers.api import Change
 __all__ = ["Hub"]
 
 _KEPT = 10_000
+_PAUSE_S = 0.02
 
 
 class _Event(NamedTuple):
@@ -45,15 +47,38 @@ class Hub:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._news = asyncio.Event()
         self._closed = False
+        self._lock = threading.Lock()
+        self._due: dict[str, Change] = {}
 
     def bind(self) -> None:
         """Belong to the running loop."""
         self._loop = asyncio.get_running_loop()
 
     def publish(self, change: Change) -> None:
-        """Tell all readers; a listener for a manager."""
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._add, change)
+        """Tell all readers; a listener for a manager.
+
+        Changes of a session's drops that come shortly behind each other are told as one, the last.
+        """
+        if self._loop is None or self._loop.is_closed():
+            return
+        if change.kind != "drops":
+            self._loop.call_soon_threadsafe(self._add_behind, change)
+            return
+        with self._lock:
+            is_due = change.session_id in self._due
+            self._due[change.session_id] = change
+        if not is_due:
+            self._loop.call_soon_threadsafe(self._loop.call_later, _PAUSE_S, self._add_due, change.session_id)
+
+    def _add_due(self, session_id: str) -> None:
+        with self._lock:
+            change = self._due.pop(session_id, None)
+        if change is not None:
+            self._add(change)
+
+    def _add_behind(self, change: Change) -> None:
+        self._add_due(change.session_id)
+        self._add(change)
 
     def close(self) -> None:
         """End all streams."""

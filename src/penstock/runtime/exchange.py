@@ -23,7 +23,7 @@ from typing import NamedTuple, Protocol, cast
 import msgspec
 
 from penstock.drops.data import Buffer, DataDrop
-from penstock.engine.part import Arrived, Message, Part
+from penstock.engine.part import Ack, Arrived, Message, Part
 from penstock.engine.states import DropState
 from penstock.engine.whole import OWNER, Report
 from penstock.errors import DropUnknown
@@ -36,6 +36,9 @@ from penstock.wire.data import Region
 __all__ = ["Exchange", "Post"]
 
 
+_ACK_S = 0.005
+
+
 class Post(Streams, Protocol):
     """How messages leave this node, and when its own calls run."""
 
@@ -43,12 +46,14 @@ class Post(Streams, Protocol):
 
     def send(self, own: str, node: str, session_id: str, message: Message) -> None:
         """Send a message to a node that knows this one as `own`; it may be lost."""
+        ...
 
     def read(self, node: str, session_id: str, uid: str) -> AbstractContextManager[Iterable[Buffer]]:
         """Read what another node holds of a drop; raises `PenstockError` where it cannot be had."""
 
     def soon(self, call: Callable[[], None]) -> None:
         """Make a call on the telling thread, after those asked for before."""
+        ...
 
     def later(self, delay_s: float, call: Callable[[], None]) -> Callable[[], None]:
         """Make a call on some thread after some time; the answer cancels it. The call must not wait."""
@@ -106,6 +111,7 @@ class Exchange:
         self._last: Report | None = None
         self._triggers = 0
         self._is_closed = False
+        self._owes_ack = False
         self._relay = Relay(session, ghosts, own, epoch[1], post)
         session.fetch = self._fetch
         session.forward = self._relay.write
@@ -241,6 +247,21 @@ class Exchange:
                 self._session.remote_ended([fact[0] for fact in facts], state)
             if arrived:
                 self.rest()  # the counts have changed, even where nothing runs because of it
+        if isinstance(message, Ack):
+            self._pump()  # there may be room for what had to wait
+        else:
+            self._acknowledge_soon()
+
+    def _acknowledge_soon(self) -> None:
+        """Acknowledge together with what is told meanwhile, or several messages with one."""
+        with self._lock:
+            if self._owes_ack or self._is_closed:
+                return
+            self._owes_ack = True
+        self._post.later(_ACK_S, self._acknowledge)
+
+    def _acknowledge(self) -> None:
+        self._owes_ack = False
         self._pump()
 
     def reconnected(self, node: str) -> None:

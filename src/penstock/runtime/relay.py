@@ -47,12 +47,14 @@ class Streams(Protocol):
 
     def lend(self, name: str) -> Pieces:
         """Make a stream that another node may read."""
+        ...
 
     def withdraw(self, name: str) -> None:
         """Stop a stream; whoever reads it learns of it."""
 
     def stream(self, node: str, name: str) -> Taken:
         """Read a stream of another node; the first piece raises `WireError` where there is none of that name."""
+        ...
 
 
 class Relay:

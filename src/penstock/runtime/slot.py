@@ -67,6 +67,7 @@ class Away(Protocol):
 
     def give_up(self, index: int, cause: str) -> bool:
         """End an item that is out; False where it is not."""
+        ...
 
 
 class Slot:

@@ -66,6 +66,7 @@ class Entry(Protocol):
 
     def run(self, holder: int, body: bytes) -> tuple[Status, bytes]:
         """Run one item and return how it ended; raises nothing that the item raised."""
+        ...
 
     def close(self, holder: int) -> None:
         """Forget a holder."""
@@ -90,6 +91,7 @@ class Tools(Protocol):
         Raises:
             RequestFailed: there is no more.
         """
+        ...
 
     def request(self, body: bytes) -> bytes:
         """Ask the holder something and wait for the answer; on any thread.
@@ -97,6 +99,7 @@ class Tools(Protocol):
         Raises:
             RequestFailed: the holder refused.
         """
+        ...
 
     def log(self, stream: str, text: str) -> None:
         """Add to the log of the item that runs."""

@@ -102,6 +102,7 @@ class Customer(Protocol):
 
     def begin(self, idents: Sequence[int]) -> Sequence[Begun]:
         """Return what to send for items that are about to be sent; those left out are forgotten."""
+        ...
 
     def returned(self, idents: Sequence[int]) -> None:
         """Take note that begun items were taken back before they ran; they will begin again."""
@@ -117,6 +118,7 @@ class Customer(Protocol):
 
         Returns those of the item's blocks that the body mentions; they are the customer's from now on.
         """
+        ...
 
     def said(self, ident: int, stream: str, text: str) -> None:
         """Take what an item printed or logged."""
