@@ -6,9 +6,10 @@
 Every case starts its managers as processes of their own on free ports and ends them; cases take turns.
 
 `submit`   a client encodes the layered graph of `graph.py`, sends it to a node, deploys it, and deletes the session.
-           Figures per drop: `submit_us` (encoding to accepted), `deploy_us`, `both_us`, `delete_us`; `peak_bytes` is
-           the most memory the node ever had, `deployed_bytes` what it has then; of `stall_ms` in each of the three,
-           the longest time that a thread of the node that wakes every 5 ms was kept from it.
+           Figures per drop: `submit_us` (encoding to accepted), `deploy_us`, `both_us`, `delete_us`; of processor time
+           of the node `submit_cpu_us` and `deploy_cpu_us`; `submit_peak_bytes` and `peak_bytes` are the most memory
+           that the node ever had when the graph was accepted and deployed, `deployed_bytes` what it has then. Of
+           `stall_ms` in each, the longest time that a thread of the node that wakes every 5 ms was kept from it.
 `bare`     the limit of it: the same encoding, a bare socket, one decoding of the whole, a look whether names are there
            twice; nothing is kept in order, no other thread could run meanwhile.
 `island`   as `submit`, to an island of two nodes that divides the graph; the process measured is the island.
@@ -23,9 +24,7 @@ Every case starts its managers as processes of their own on free ports and ends 
 
 import argparse
 import json
-import os
 import select
-import signal
 import socket
 import statistics
 import subprocess
@@ -95,7 +94,10 @@ def serve(level: str, below: list[str]) -> None:
             ticker = Ticker()
             print(json.dumps({"url": manager.url, "address": str(manager.address)}), flush=True)
             for _ in sys.stdin:
-                print(json.dumps({"stall_ms": ticker.take() * 1e3, **memory()}), flush=True)
+                print(
+                    json.dumps({"stall_ms": ticker.take() * 1e3, "cpu": time.process_time(), **memory()}),
+                    flush=True,
+                )
 
 
 def memory() -> Line:
@@ -115,6 +117,7 @@ def serve_bare(port: int) -> None:
 
     decoder = msgspec.json.Decoder(tuple[DropSpec, ...])
     with socket.create_connection((HOST, port)) as peer:
+        begun = time.process_time()
         size = int.from_bytes(peer.recv(8, socket.MSG_WAITALL), "big")
         text = bytearray(size)
         rest = memoryview(text)
@@ -122,7 +125,7 @@ def serve_bare(port: int) -> None:
             rest = rest[peer.recv_into(rest[: 1 << 18]) :]
         specs = decoder.decode(text)
         assert len({spec.oid for spec in specs}) == len(specs)
-        peer.sendall(b"k")
+        peer.sendall(int((time.process_time() - begun) * 1e9).to_bytes(8, "big"))
         peer.recv(1)
 
 
@@ -232,7 +235,7 @@ def submit(target: Served, drops: int) -> Line:
         client.deploy("small")
         client.destroy("small")
         client.create_session("large")
-        target.look()
+        begun = target.look()
         t0 = time.perf_counter()
         text = msgspec.json.encode(specs)
         client.add_graph("large", text)
@@ -254,6 +257,8 @@ def submit(target: Served, drops: int) -> Line:
         "deploy_us": (t3 - t2) / n * 1e6,
         "both_us": (t1 - t0 + t3 - t2) / n * 1e6,
         "delete_us": (t5 - t4) / n * 1e6,
+        "submit_cpu_us": (added["cpu"] - begun["cpu"]) / n * 1e6,
+        "deploy_cpu_us": (deployed["cpu"] - added["cpu"]) / n * 1e6,
         "submit_peak_bytes": added["peak"] / n,
         "peak_bytes": deployed["peak"] / n,
         "deployed_bytes": deployed["now"] / n,
@@ -285,9 +290,13 @@ def measure_bare(drops: int) -> Line:
             text = msgspec.json.encode(specs)
             peer.sendall(len(text).to_bytes(8, "big"))
             peer.sendall(text)
-            assert peer.recv(1) == b"k"
+            cpu_ns = int.from_bytes(peer.recv(8, socket.MSG_WAITALL), "big")
             seconds = time.perf_counter() - t0
-    return {"n": len(specs), "submit_us": seconds / len(specs) * 1e6}
+    return {
+        "n": len(specs),
+        "submit_us": seconds / len(specs) * 1e6,
+        "submit_cpu_us": cpu_ns / len(specs) / 1e3,
+    }
 
 
 def chain(addresses: list[str]) -> bytes:

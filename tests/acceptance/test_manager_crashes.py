@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from penstock.engine.states import SessionState
-from penstock.errors import NodeDown, SessionNotFound, SubManagersFailed
+from penstock.errors import GraphInvalid, NodeDown, SessionNotFound, SubManagersFailed
 from penstock.managers.api import Manager, NodeState
 from penstock.rest.client import ManagerClient
 from tests.conftest import PROVE
 from tests.integration.manager_making import (
     Fields,
     Started,
+    app,
     content,
     copies,
     data,
@@ -34,6 +35,15 @@ from tests.integration.manager_making import (
 )
 
 QUICK = ("--suspect", "1.5", "--lost", "2.5")
+ONLY_HERE = """
+from penstock import AppDrop
+
+
+class App(AppDrop):
+    def run(self):
+        for drop in self.outputs:
+            drop.write(b"here")
+"""
 CUT_S = 60.0 if PROVE else 6.0
 CUT_EVERY_S = 0.15
 
@@ -43,11 +53,18 @@ class Tower(ExitStack):
 
     def start(self, home: Path) -> None:
         self.home = home
+        (home / "here").mkdir(parents=True)
+        (home / "here" / "only_here.py").write_text(ONLY_HERE)
         self.nodes = [
             self.enter_context(
-                Started("node", home / f"n{i}", "--workdir", str(home / f"n{i}" / "work"), "--workers", "2")
+                Started(
+                    "node",
+                    home / f"n{i}",
+                    *("--workdir", str(home / f"n{i}" / "work"), "--workers", "2"),
+                    environment={"PYTHONPATH": path},
+                )
             )
-            for i in range(2)
+            for i, path in enumerate((str(home / "here"), ""))
         ]
         self.island = self.enter_context(Started("island", home / "i", "--nodes", joined(self.nodes), *QUICK))
         self.master = self.enter_context(
@@ -92,6 +109,25 @@ class Tower(ExitStack):
     def state_of(self, name: str) -> NodeState:
         return {info.address: info.state for info in self.top.nodes()}[name]
 
+    def mend(self) -> None:
+        """Start what does not run, and delete all sessions."""
+        for one in (*self.nodes, self.island, self.master):
+            one.signal(signal.SIGCONT)
+            if one.process.poll() is not None:
+                one.start_again()
+        wait_until(lambda: self._is_whole(), "all are there")
+        for client in self.clients:
+            for info in client.sessions():
+                client.destroy(info.session_id)
+
+    def _is_whole(self) -> bool:
+        states = {info.state for client in (self.top, self.middle) for info in client.nodes()}
+        return states == {NodeState.ALIVE} and len(self.top.nodes()) == 2
+
+    def folders(self) -> list[Path]:
+        """Return all folders of sessions."""
+        return sorted(path for node in self.nodes for path in (node.home / "work").glob("*"))
+
     def run_once(self, session_id: str) -> None:
         """See that sessions go through all levels."""
         drops = copies(6, self.names)
@@ -100,11 +136,19 @@ class Tower(ExitStack):
         self.top.destroy(session_id)
 
 
-@pytest.fixture
-def tower(tmp_path: Path) -> Iterator[Tower]:
+@pytest.fixture(scope="module")
+def whole_tower(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tower]:
     with Tower() as made:
-        made.start(tmp_path)
+        made.start(tmp_path_factory.mktemp("tower"))
         yield made
+
+
+@pytest.fixture
+def tower(whole_tower: Tower) -> Iterator[Tower]:
+    """Lend the tower, whole and without sessions, to one test after the other."""
+    whole_tower.mend()
+    yield whole_tower
+    whole_tower.mend()
 
 
 def _kill(node: Started) -> None:
@@ -141,7 +185,6 @@ def test_a_node_that_is_gone_ends_its_sessions_with_a_cause_at_every_level(
         with pytest.raises(SessionNotFound):
             manager.session("s")
     if harm is _kill:
-        tower.nodes[1].close()
         tower.nodes[1].start_again()
     else:
         tower.nodes[1].signal(signal.SIGCONT)
@@ -189,10 +232,32 @@ def test_nodes_go_on_without_their_island_and_obey_their_own_clients(tower: Towe
         assert node.session("s").state is SessionState.CANCELLED
         node.destroy("s")
     tower.top.destroy("s")
-    tower.island.close()
     tower.island.start_again()
     wait_alive(tower.top)
     tower.run_once("s")
+
+
+def test_a_deployment_that_one_node_refuses_changes_nothing_and_can_be_repeated(tower: Tower) -> None:
+    n0, n1 = tower.names
+    before = tower.folders()
+    for node in (n1, n0):  # the class is known on the first node alone
+        drops = [app("A", node, [], ["D"], "only_here.App"), data("D", n1), *copies(4, [n0, n1])[1:]]
+        drops += [data("D0", n0)]
+        tower.top.create_session("s")
+        tower.top.add_graph("s", tower.placed(drops))
+        if node == n1:
+            for _ in range(2):
+                with pytest.raises(GraphInvalid) as caught:
+                    tower.top.deploy("s", ["D0", "A"])
+                assert {problem.uid for problem in caught.value.problems if problem.is_error} == {"A"}
+                assert tower.top.session("s").state is SessionState.BUILDING
+                for below in tower.bottom:
+                    assert below.session("s").state is SessionState.PRISTINE
+                assert tower.folders() == before
+            tower.top.destroy("s")
+    tower.top.deploy("s", ["D0", "A"])
+    assert wait_ended(tower.top, "s") is SessionState.FINISHED
+    assert content(tower.top, "s", "D") == b"here"
 
 
 def test_a_creation_that_a_node_has_missed_goes_on_when_it_is_there(tower: Tower) -> None:
@@ -201,7 +266,6 @@ def test_a_creation_that_a_node_has_missed_goes_on_when_it_is_there(tower: Tower
         tower.middle.create_session("s")
     assert tower.names[1] in str(caught.value)
     assert tower.middle.sessions() == []
-    tower.nodes[1].close()
     tower.nodes[1].start_again()
     wait_alive(tower.middle)
     tower.middle.create_session("s")
@@ -215,7 +279,6 @@ def test_a_node_that_was_restarted_before_the_deployment_has_the_session_again(t
     tower.middle.create_session("s")
     tower.middle.add_graph("s", text(copies(2, tower.names)))
     tower.nodes[1].kill()
-    tower.nodes[1].close()
     tower.nodes[1].start_again()
     assert str(tower.nodes[1].address) == tower.names[1]  # it serves
     wait_until(lambda: tower.state_of(tower.names[1]) is NodeState.ALIVE, "back")

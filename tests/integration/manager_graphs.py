@@ -64,7 +64,9 @@ class RandomGraph:
         rnd, uid = self._rnd, self._uid("d")
         kind = rnd.random()
         if is_file or kind < 0.4:
-            fields: Fields = rnd.choice(({}, {"filepath": f"sub/{uid}.dat"}, {"filepath": f"{self._absolute}/{uid}"}))
+            fields: Fields = rnd.choice(
+                ({}, {"filepath": f"sub/{uid}.dat"}, {"filepath": f"{self._absolute}/{uid}"})
+            )
             return self._add(file(uid, **fields))
         return self._add(data(uid))
 
@@ -87,7 +89,8 @@ class RandomGraph:
         return self._rnd.sample(found, min(len(found), self._rnd.randint(1, most)))
 
     def _layer(self) -> None:
-        make = self._rnd.choice((self._copy, self._copy, self._shell, self._shell, self._call, self._branch, self._many))
+        kinds = (self._copy, self._copy, self._shell, self._shell, self._call, self._branch, self._many)
+        make = self._rnd.choice(kinds)
         if self._rnd.random() < self._fails:
             make = self._failing
         make()
@@ -113,8 +116,8 @@ class RandomGraph:
         names = [f"x{i}" for i in range(len(inputs))]
         code = _JOIN.format(names=", ".join(names))
         named = [{uid: name} for uid, name in zip(inputs, names, strict=True)]
-        parsers = {"input_parser": "binary", "output_parser": "binary"}
-        self._add(app(self._uid("a"), inputs=named, outputs=[out], cls=FUNCTION, func_name="f", func_code=code, **parsers))
+        function = {"func_name": "f", "func_code": code, "input_parser": "binary", "output_parser": "binary"}
+        self._add(app(self._uid("a"), inputs=named, outputs=[out], cls=FUNCTION, **function))
 
     def _branch(self) -> None:
         inputs = self._some(1)
@@ -146,17 +149,21 @@ class RandomGraph:
         self._add(app(self._uid("a"), inputs=inputs, outputs=[out], cls=SHELL, command="exit 3"))
 
     def _folder(self) -> None:
-        folder = self._add(data(self._uid("d"), cls=DIRECTORY, dirname=self._uid("folder"), create_if_missing=True))
+        folder = self._add(
+            data(self._uid("d"), cls=DIRECTORY, dirname=self._uid("folder"), create_if_missing=True)
+        )
         out = self._new(is_file=True)
-        writer = app(self._uid("a"), outputs=[folder], cls=SHELL, command=f"mkdir -p {{{folder}}} && echo hello > {{{folder}}}/f")
-        reader = app(self._uid("a"), inputs=[folder], outputs=[out], cls=SHELL, command=f"cat {{{folder}}}/f > {{{out}}}")
-        self._add(writer)
-        self._add(reader)
+        write = f"mkdir -p {{{folder}}} && echo hello > {{{folder}}}/f"
+        read = f"cat {{{folder}}}/f > {{{out}}}"
+        self._add(app(self._uid("a"), outputs=[folder], cls=SHELL, command=write))
+        self._add(app(self._uid("a"), inputs=[folder], outputs=[out], cls=SHELL, command=read))
         self._data = [drop for drop in self._data if drop["oid"] != folder]
 
     def _container(self) -> None:
         uid, members = self._uid("c"), self._some(3)
-        self.drops.append({"oid": uid, "categoryType": "Container", "dropclass": CONTAINER, "children": members})
+        self.drops.append(
+            {"oid": uid, "categoryType": "Container", "dropclass": CONTAINER, "children": members}
+        )
 
     def _end(self) -> None:
         """An end that comes when all else is done, but for what nobody triggers."""

@@ -55,9 +55,7 @@ def app(
     return {"oid": uid, "categoryType": "Application", "dropclass": cls, **links, **_at(node), **fields}
 
 
-def shell(
-    uid: str, node: str, command: str, inputs: Any = (), outputs: Any = (), **fields: Any
-) -> Fields:
+def shell(uid: str, node: str, command: str, inputs: Any = (), outputs: Any = (), **fields: Any) -> Fields:
     return app(uid, node, inputs, outputs, SHELL, command=command, **fields)
 
 

@@ -17,7 +17,7 @@ from tests.conftest import PROVE
 from .manager_graphs import RandomGraph
 from .manager_making import above_here, content, node_here, states_of, text, wait_ended
 
-SEEDS = range(1000 if PROVE else 40)
+SEEDS = range(1000 if PROVE else 20)
 
 Result = tuple[SessionState, dict[str, tuple[int, int]], dict[str, str]]
 
@@ -33,9 +33,7 @@ class Clusters(ExitStack):
 
     def start(self) -> None:
         nodes = [self.enter_context(node_here(self._factory.mktemp(f"node{i}"), workers=2)) for i in range(4)]
-        self.islands = [
-            self.enter_context(above_here(Level.ISLAND, nodes[:count])) for count in (1, 2, 4)
-        ]
+        self.islands = [self.enter_context(above_here(Level.ISLAND, nodes[:count])) for count in (1, 2, 4)]
 
 
 @pytest.fixture(scope="module")

@@ -75,7 +75,7 @@ class Flow:
         self._before = wiring.before
         self._after = wiring.after
         self._rules = rules
-        self._awaited = [len(row) for row in wiring.before]  # not by `map`: a loop of Python lets others have a turn
+        self._awaited = [len(row) for row in wiring.before]  # by no `map`: others shall have turns
         for app, count in rules.effective.items():
             self._awaited[app] = count
         self._special = bytearray(size)

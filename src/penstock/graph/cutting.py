@@ -10,7 +10,7 @@ Rule 2: where to cut is guessed, by what stands between two objects. A cut insid
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -30,11 +30,18 @@ _FIRST_KEY = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*("[^"\\]*")')
 _BETWEEN_ANY = re.compile(rb"\}[ \t\r\n]*,(?=[ \t\r\n]*\{)")
 
 
-def decoded(text: bytes, decoder: "msgspec.json.Decoder[tuple[T, ...]]") -> tuple[T, ...]:
-    """Return the elements of a list.
+def decoded(
+    text: bytes,
+    decoder: "msgspec.json.Decoder[tuple[T, ...]]",
+    shorten: Callable[[tuple[T, ...]], None] | None = None,
+) -> Sequence[T]:
+    """Return the elements of a list: a tuple, or where there are many a list of the caller's own.
+
+    (A tuple could only be made and freed in one go.)
 
     Args:
         decoder: for the type of the list.
+        shorten: makes elements smaller; called for those of each piece, where the text is cut at all.
     Raises:
         msgspec.DecodeError, UnicodeDecodeError, RecursionError: the text is no such list.
     """
@@ -43,8 +50,10 @@ def decoded(text: bytes, decoder: "msgspec.json.Decoder[tuple[T, ...]]") -> tupl
         return decoder.decode(text)
     elements: list[T] = []
     for _, part in pieces(text, decoder):
+        if shorten is not None:
+            shorten(part)
         elements += part
-    return tuple(elements)
+    return elements
 
 
 def pieces(

@@ -9,14 +9,14 @@ cost it more than the rest of a run.
 """
 
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from operator import attrgetter
 from typing import Any
 
 import msgspec
 
-from penstock.graph.cutting import holds, pieces, turns
+from penstock.graph.cutting import TURN, holds, pieces, turns
 
 __all__ = ["DropSpec", "Graph", "LinkText"]
 
@@ -83,7 +83,7 @@ class DropSpec(
 
     Every field here costs each drop of each graph; what only some commands want is read by `Graph.columns`.
 
-    Source: the physical graph format; `uid` is "" where the text gives none and then equals `oid`.
+    Source: the physical graph format; `uid` is "" where the text gives none, and may be where it equals `oid`.
     """
 
     oid: str = ""
@@ -127,17 +127,27 @@ class Graph:
     """A physical graph, frozen: its text and the specifications in the order of the text.
 
     A drop's index is its place in `drops`; all tables of a session use it.
+
+    Args:
+        index: where each drop is by oid, where that is known and uids say nothing else.
     """
 
     __slots__ = ("_cuts", "_index", "_names_are_plain", "drops", "has_record", "places", "text")
 
-    def __init__(self, text: bytes, drops: tuple[DropSpec, ...], *, has_record: bool) -> None:
+    def __init__(
+        self,
+        text: bytes,
+        drops: Sequence[DropSpec],
+        *,
+        has_record: bool,
+        index: dict[str, int] | None = None,
+    ) -> None:
         self.text = text
         self.drops = drops
         self.has_record = has_record
         self.places: tuple[int, ...] | None = None
-        self._index: dict[str, int] | None = None
-        self._names_are_plain = False
+        self._index = index
+        self._names_are_plain = index is not None
         self._cuts: tuple[array[int], array[int]] | None = None
 
     def __len__(self) -> int:
@@ -217,10 +227,10 @@ class Graph:
 
     def clear(self) -> None:
         """Give back all memory, some drops at a time; nobody may use the graph any more."""
-        index, some = self._index or {}, list(turns(self.drops))
+        index, drops = self._index or {}, self.drops
         self.text, self.drops, self._index, self._cuts = b"", (), {}, None
-        while some:
-            some.pop()
+        while isinstance(drops, list) and drops:
+            del drops[-TURN:]
         while index:
             index.popitem()
 

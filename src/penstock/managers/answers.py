@@ -102,6 +102,12 @@ class NodeAnswers(_Reading):
         super().__init__(manager)
         self._manager = manager
 
+    def _claimed(self, request: Trigger | Obey) -> NodeSession:
+        session = self._manager.find(request.session_id)
+        if session.claim != request.claim:
+            raise SessionNotFound(request.session_id, "another manager has created the one that is here")
+        return session
+
     def claim(self, request: Claim, text: bytes) -> Done:
         del text
         self._manager.claim_session(request.session_id, request.claim)
@@ -120,12 +126,12 @@ class NodeAnswers(_Reading):
 
     def trigger(self, request: Trigger, text: bytes) -> Done:
         del text
-        self._manager.find(request.session_id).trigger_once(request.number, request.uids)
+        self._claimed(request).trigger_once(request.number, request.uids)
         return _DONE
 
     def obey(self, request: Obey, text: bytes) -> Done:
         del text
-        session = self._manager.find(request.session_id)
+        session = self._claimed(request)
         session.obey(request.command, request.verdict, request.causes)
         if request.command is Command.CANCEL:
             session.close_run()
@@ -163,7 +169,7 @@ class CompositeAnswers(_Reading):
         super().__init__(manager)
         self._manager = manager
 
-    def _claimed(self, request: Deploy | Withdraw) -> CompositeSession:
+    def _claimed(self, request: Deploy | Withdraw | Trigger | Obey) -> CompositeSession:
         session = self._manager.find(request.session_id)
         if session.claim != request.claim:
             raise SessionNotFound(request.session_id, "another manager has created the one that is here")
@@ -175,7 +181,9 @@ class CompositeAnswers(_Reading):
         return _DONE
 
     def deploy(self, request: Deploy, text: bytes) -> Done:
-        self._manager.claim_session(request.session_id, request.claim)  # gone where this manager was restarted
+        self._manager.claim_session(
+            request.session_id, request.claim
+        )  # gone where this manager was restarted
         session = self._claimed(request)
         with session.operating:
             if text:
@@ -195,7 +203,7 @@ class CompositeAnswers(_Reading):
 
     def trigger(self, request: Trigger, text: bytes) -> Done:
         del text
-        session = self._manager.find(request.session_id)
+        session = self._claimed(request)
         with session.operating:
             if request.number > session.done_triggers:
                 self._manager.spread.trigger(session, request.uids)
@@ -204,7 +212,7 @@ class CompositeAnswers(_Reading):
 
     def obey(self, request: Obey, text: bytes) -> Done:
         del text
-        session = self._manager.find(request.session_id)
+        session = self._claimed(request)
         with session.operating:
             self._manager.spread.obey(session, request.command, request.verdict, request.causes)
         return Done(self._manager.told(session, request.known))

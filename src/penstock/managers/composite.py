@@ -12,6 +12,7 @@ Rule 2: no lock is held while somebody below is asked, but `operating` of a sess
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from time import time_ns
 from typing import Any, BinaryIO
@@ -130,14 +131,26 @@ class CompositeManager:
             raise SessionNotFound(session_id, "it was never created here, or was deleted")
         return session
 
+    @contextmanager
+    def operating(self, session_id: str) -> Iterator[CompositeSession]:
+        """Lend a session to one operation after the other.
+
+        Raises:
+            SessionNotFound: there is none, or not any more.
+        """
+        session = self.find(session_id)
+        with session.operating:
+            if self._sessions.get(session_id) is not session:
+                raise SessionNotFound(session_id, "it was deleted just now")
+            yield session
+
     def add_graph(self, session_id: str, graph: bytes, *, placed: bool = False) -> Added:
         """Add drops.
 
         Args:
             placed: refuse drops that do not say where they live.
         """
-        session = self.find(session_id)
-        with session.operating:
+        with self.operating(session_id) as session:
             _need(session, "adding drops", _OPEN)
             check = self.spread.check_placed if placed else None
             count = session.gathered.add(graph, check)
@@ -146,14 +159,13 @@ class CompositeManager:
             return Added(count, len(session.gathered))
 
     def link(self, session_id: str, left: str, kind: LinkKind, right: str) -> None:
-        session = self.find(session_id)
-        with session.operating:
+        with self.operating(session_id) as session:
             _need(session, "linking", _OPEN)
             session.gathered.link(session_id, left, kind, right)
 
     def deploy(self, session_id: str, completed: Iterable[str] = ()) -> None:
-        session, uids = self.find(session_id), list(completed)
-        with session.operating:
+        uids = list(completed)
+        with self.operating(session_id) as session:
             _need(session, "deploying", _OPEN)
             if missing := [uid for uid in uids if uid not in session.gathered]:
                 raise DropUnknown(session_id, missing)
@@ -173,8 +185,7 @@ class CompositeManager:
                 self.spread.trigger(session, uids)
 
     def trigger(self, session_id: str, uids: Iterable[str] | None = None) -> None:
-        session = self.find(session_id)
-        with session.operating:
+        with self.operating(session_id) as session:
             _need(session, "triggering", (SessionState.RUNNING,))
             deployment = session.deployment
             assert deployment is not None
@@ -185,8 +196,7 @@ class CompositeManager:
             self.spread.trigger(session, names)
 
     def cancel(self, session_id: str) -> None:
-        session = self.find(session_id)
-        with session.operating:
+        with self.operating(session_id) as session:
             if session.state in (SessionState.FINISHED, SessionState.FAILED):
                 raise WrongState(session_id, "cancelling", session.state.name, ("RUNNING",))
             self.spread.cancel(session)
@@ -197,6 +207,8 @@ class CompositeManager:
         if session is None:
             raise SessionNotFound(session_id, "it was never created here, or was deleted")
         with session.operating:
+            if self._sessions.get(session_id) is not session:
+                raise SessionNotFound(session_id, "it was deleted just now")
             if session.state not in ENDED_STATES:
                 self.spread.cancel(session)
             self.spread.destroy(session)
@@ -234,11 +246,7 @@ class CompositeManager:
         if graph is None:
             return b"{}"
         entries = zip(graph.drops, graph.pieces(), strict=True)
-        return (
-            b"{"
-            + b",".join(msgspec.json.encode(spec.oid) + b":" + text for spec, text in entries)
-            + b"}"
-        )
+        return b"{" + b",".join(msgspec.json.encode(spec.oid) + b":" + text for spec, text in entries) + b"}"
 
     def graph_size(self, session_id: str) -> int:
         return self.find(session_id).size

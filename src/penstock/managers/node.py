@@ -125,7 +125,8 @@ class NodeManager:
             raise SessionNotFound(session_id, "another manager has created the one that is here")
         session.destroy()
         with self._lock:
-            self._sessions[session_id] = NodeSession(session.session_id, self, claim)
+            if self._sessions.get(session_id) is session:  # else it was deleted meanwhile
+                self._sessions[session_id] = NodeSession(session.session_id, self, claim)
 
     def find(self, session_id: str) -> NodeSession:
         """Return a session.
@@ -166,7 +167,9 @@ class NodeManager:
         session = self.find(session_id)
         self._freeing.when_gone(session, session.destroy())
         with self._lock:
-            is_ours = self._sessions.pop(session_id, None) is session
+            is_ours = self._sessions.get(session_id) is session
+            if is_ours:  # else another call was quicker, and there may be a new session of this id
+                del self._sessions[session_id]
         if is_ours:
             self._listeners.tell(Change("session", session_id, {"state": "DELETED"}))
 

@@ -36,7 +36,7 @@ from penstock.managers.relations import Relation, wired
 from penstock.runtime.build import Prepared, prepare
 from penstock.runtime.exchange import Exchange, Post
 from penstock.runtime.folder import Folder
-from penstock.runtime.ghosts import NO_GHOSTS, Ghosts, find_ghosts
+from penstock.runtime.ghosts import NO_GHOSTS, Ghosts, find_ghosts, pass_over
 from penstock.runtime.places import find_places
 from penstock.runtime.result import RunResult
 from penstock.runtime.session import Session
@@ -170,7 +170,7 @@ class NodeSession:
             self._state = advance(before, SessionEvent.GRAPH_ADDED)
         self._become(advance(self._state, SessionEvent.DEPLOY_STARTED))
         try:
-            session, ghosts = self._made(prepare(graph, import_users=False), homes)
+            session, ghosts = self._made(prepare(graph, import_users=False, must_be_here=False), homes)
             least = self._epoch if self.claim else 0  # nobody has told the other nodes ours
             exchange = Exchange(
                 session, ghosts, self._own, (self._epoch, least), self._host.post, self._reported
@@ -187,6 +187,8 @@ class NodeSession:
     def _made(self, prepared: Prepared, homes: Mapping[str, str]) -> tuple[Session, Ghosts]:
         """Return the session, deployed in a folder of its own."""
         host = self._host
+        if prepared.foreign:
+            prepared = pass_over(prepared, homes)
         prepared, placement = find_places(prepared, host.pool, None, self.session_id, may_import=False)
         prepared, ghosts = find_ghosts(prepared, homes)
         if placement is not None:

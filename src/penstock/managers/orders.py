@@ -83,6 +83,7 @@ class Trigger(Request[Done], frozen=True, kw_only=True):
         number: 1 for the first of the session, and so on; one that was done already is passed over.
     """
 
+    claim: str
     uids: tuple[str, ...]
     number: int
 
@@ -96,6 +97,7 @@ class Obey(Request[Done], frozen=True, kw_only=True):
         known: serial and version of the session that are known.
     """
 
+    claim: str
     command: Command
     verdict: SessionState
     causes: tuple[str, ...] = ()

@@ -102,7 +102,7 @@ class Spread:
             GraphInvalid: with everything that is wrong, here or below; nothing is left below.
             SubManagersFailed: some below failed otherwise; likewise.
         """
-        prepared, problems = inspect(graph)
+        prepared, problems = inspect(graph, must_be_here=False)
         if prepared is None:
             raise GraphInvalid(problems)
         sub_of, home_of = self._placed(graph, prepared.wiring, homes)
@@ -391,7 +391,9 @@ def _request(
     session: CompositeSession, order: Order, verdict: SessionState, causes: tuple[str, ...]
 ) -> Trigger | Obey:
     if order.command is None:
-        return Trigger(session_id=session.session_id, uids=order.uids, number=order.number)
+        return Trigger(
+            session_id=session.session_id, claim=session.token, uids=order.uids, number=order.number
+        )
     return _obey(session, order.sub, order.command, verdict, causes)
 
 
@@ -400,7 +402,12 @@ def _obey(
 ) -> Obey:
     known = session.known.get(sub, (0, 0))
     return Obey(
-        session_id=session.session_id, command=command, verdict=verdict, causes=tuple(causes), known=known
+        session_id=session.session_id,
+        claim=session.token,
+        command=command,
+        verdict=verdict,
+        causes=tuple(causes),
+        known=known,
     )
 
 

@@ -58,16 +58,16 @@ class Prepared:
         return self.wiring.kinds[index] == APP
 
 
-def prepare(source: GraphSource, *, import_users: bool = True) -> Prepared:
+def prepare(source: GraphSource, *, import_users: bool = True, must_be_here: bool = True) -> Prepared:
     """Read and check a graph and find its classes.
 
     Args:
         source: path of a file, text as bytes, list of dicts, or a graph.
-        import_users: as in `inspect`.
+        import_users, must_be_here: as in `inspect`.
     Raises:
         GraphInvalid: with everything that is wrong with it.
     """
-    prepared, problems = inspect(source, import_users=import_users)
+    prepared, problems = inspect(source, import_users=import_users, must_be_here=must_be_here)
     if prepared is None:
         raise GraphInvalid(problems)
     for library in {library for cls in prepared.classes for library in cls.libraries}:
@@ -75,12 +75,15 @@ def prepare(source: GraphSource, *, import_users: bool = True) -> Prepared:
     return prepared
 
 
-def inspect(source: GraphSource, *, import_users: bool = False) -> tuple[Prepared | None, list[Problem]]:
+def inspect(
+    source: GraphSource, *, import_users: bool = False, must_be_here: bool = True
+) -> tuple[Prepared | None, list[Problem]]:
     """Tell everything about a graph; what can be deployed is None where an error is among the problems.
 
     Args:
         import_users: whether users' modules are imported to find their classes, which runs their code. Whoever
             only looks at a graph need not trust its author: then their packages are looked for, no more.
+        must_be_here: whether those packages must be found; not by managers, whose workers or nodes look them up.
     """
     problems: list[Problem] = []
     if isinstance(source, Graph):
@@ -94,7 +97,7 @@ def inspect(source: GraphSource, *, import_users: bool = False) -> tuple[Prepare
             return None, reading.problems
         graph, problems = reading.graph, reading.problems
     findings = analyse.check(graph)
-    found = _Classes(graph, findings.wiring, import_users=import_users)
+    found = _Classes(graph, findings.wiring, import_users=import_users, must_be_here=must_be_here)
     settling, ends = found.settling()
     problems = [*problems, *findings.problems, *found.problems]
     if any(problem.is_error for problem in problems):
@@ -157,8 +160,9 @@ def read_source(
 class _Classes:
     """Finds the class of every drop, each name looked up once, and checks what classes can check."""
 
-    def __init__(self, graph: Graph, wiring: Wiring, *, import_users: bool) -> None:
+    def __init__(self, graph: Graph, wiring: Wiring, *, import_users: bool, must_be_here: bool) -> None:
         self._import_users = import_users
+        self._must_be_here = must_be_here
         self.problems: list[Problem] = []
         self.classes: list[type[Drop]] = []
         self.names: list[tuple[str, int]] = []
@@ -204,7 +208,7 @@ class _Classes:
 
     def _resolve(self, name: str, storage: str, kind: int) -> type[Drop]:
         if name or kind == APP:
-            return resolve(name, kind, import_users=self._import_users)
+            return resolve(name, kind, import_users=self._import_users, must_be_here=self._must_be_here)
         return resolve_storage("container" if kind == CONTAINER else storage)
 
     def members(self, number: int) -> list[int]:

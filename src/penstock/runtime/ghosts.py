@@ -14,7 +14,7 @@ from penstock.graph.links import APP
 from penstock.graph.shares import STREAMED
 from penstock.runtime.build import Prepared
 
-__all__ = ["NO_GHOSTS", "Ghosts", "find_ghosts"]
+__all__ = ["NO_GHOSTS", "Ghosts", "find_ghosts", "pass_over"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,15 @@ class Ghosts:
 
 
 NO_GHOSTS = Ghosts()
+
+
+def pass_over(prepared: Prepared, homes: Mapping[str, str]) -> Prepared:
+    """Return the graph so that users' classes of apps that run on other nodes only need not be known here."""
+    index = prepared.graph.index
+    ghosts = {index[uid] for uid in homes if uid in index}
+    needed = {number for i, number in enumerate(prepared.class_of) if i not in ghosts}
+    foreign = [number for number in prepared.foreign if number in needed or prepared.names[number][1] != APP]
+    return replace(prepared, foreign=foreign)
 
 
 def find_ghosts(prepared: Prepared, homes: Mapping[str, str]) -> tuple[Prepared, Ghosts]:

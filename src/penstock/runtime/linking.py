@@ -121,7 +121,7 @@ class Neighbours:
 
     def _ports(self, names: _Names, neighbour: int) -> Sequence[str] | None:
         spec = self._spec(neighbour)
-        return names.get(spec.uid) or names.get(spec.oid)
+        return names.get(spec.key) or names.get(spec.oid)
 
     def _port_at_other_end(self, index: int, other: int, *, is_before: bool, is_app: bool) -> str:
         names = self._names(other, is_before=not is_before, is_app=not is_app)

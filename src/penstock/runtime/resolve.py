@@ -33,19 +33,20 @@ class Unresolvable(Exception):
         self.hint = hint
 
 
-def resolve(name: str, kind: int, *, import_users: bool = True) -> type[Drop]:
+def resolve(name: str, kind: int, *, import_users: bool = True, must_be_here: bool = True) -> type[Drop]:
     """Return the class that a graph means by `name` for a drop of this kind.
 
     Args:
         import_users: whether modules of users may be imported, which runs their code; if not, the base class
             stands for a class whose package is there.
+        must_be_here: whether such a package must be there; where another process looks it up it need not.
     Raises:
         Unresolvable: there is none, or it is of the other kind.
     """
     target = _own_target(name)
     wanted: type[Drop] = AppDrop if kind == APP else DataDrop
     if target is None and not import_users:
-        _find_package(name)
+        _find_package(name, must_be_here=must_be_here)
         return wanted
     cls = _load(target) if target else _import_users(name)
     if not issubclass(cls, wanted):
@@ -116,10 +117,12 @@ def _load(target: str) -> type[Drop]:
     return cls
 
 
-def _find_package(name: str) -> None:
+def _find_package(name: str, *, must_be_here: bool) -> None:
     package, _, rest = name.partition(".")
     if not rest:
         raise Unresolvable(f"{name!r} is not a dotted name of a class", did_you_mean(name, _short_names()))
+    if not must_be_here:
+        return
     try:
         found = package in sys.modules or find_spec(package) is not None
     except (ImportError, ValueError):  # a name that cannot be one of a module
