@@ -41,6 +41,9 @@ class FakeMemory:
         self.placed.append(bytearray(content))
         return Block(len(self.placed) - 1, 0, len(content))
 
+    def read(self, block: Block) -> bytes:
+        return bytes(self.placed[block.segment])
+
     def view(self, block: Block, *, private: bool = False) -> memoryview:
         assert private
         return memoryview(bytearray(self.placed[block.segment]))

@@ -48,6 +48,16 @@ SAMPLES: list[PenstockError] = [
     errors.BlockUnknown(1, 4096, 8, "gone"),
     errors.SerializationError("value[0]", "cannot pickle"),
     errors.PayloadInvalid("no version"),
+    errors.GraphConflict([Finding(True, "taken")]),
+    errors.SessionExists("s"),
+    errors.WrongState("s", "deploying", "RUNNING", ["BUILDING"]),
+    errors.DropUnknown("s", ["d"]),
+    errors.NodeUnknown("n", ["m"]),
+    errors.NodeDown("n", "no answer"),
+    errors.SubManagersFailed("deploying", {"n": errors.NodeDown("n", "no answer")}),
+    errors.Unauthorized("no token"),
+    errors.WireError("no message"),
+    errors.StartRefused("the port is taken", "choose another"),
 ]
 
 

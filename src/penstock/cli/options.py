@@ -169,8 +169,11 @@ def _add_manager(verbs: _Verbs, level: str, text: str) -> None:
         verb.add_argument("--events-port", type=_port, metavar="N", help="facts of other nodes; default 5555")
         verb.add_argument("--workdir", type=Path, metavar="DIR", help="where sessions have their folders")
         verb.add_argument("--workers", metavar="N", type=_count, help="apps that run at once")
+        verb.add_argument(
+            "--peers", type=_list, metavar="A,B", help="nodes that old island managers may link this one to"
+        )
     else:
-        verb.set_defaults(events_port=0, workdir=None, workers=None)
+        verb.set_defaults(events_port=0, workdir=None, workers=None, peers=None)
         below = "nodes" if level == "island" else "islands"
         verb.add_argument(
             f"--{below}", dest="below", type=_list, metavar="A,B", help="host[:rest[:events[:rpc]]] of each"

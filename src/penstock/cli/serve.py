@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +27,7 @@ from penstock.assemble.managers import (
 )
 from penstock.config import Settings, state_directory
 from penstock.errors import StartRefused
+from penstock.ids import NodeAddress
 from penstock.managers.api import Level
 from penstock.rest.settings import RestSettings
 
@@ -138,11 +139,39 @@ def _settings(
             token=access.token,
             allow_origins=tuple(options.allow_origin or ()),
             allow_hosts=tuple(options.allow_host or ()),
+            is_member=_is_one_of(options.peers or ()),
             stop=stop,
         ),
         Settings() if options.workers is None else Settings(workers=options.workers),
-        Liveness(suspect_s=options.suspect, lost_s=options.lost),
+        _liveness(options.suspect, options.lost),
     )
+
+
+def _is_one_of(addresses: Iterable[str]) -> Callable[[str], bool]:
+    """Return what tells whether a text is one of some addresses, whichever ports it leaves out."""
+    known = {NodeAddress.parse(text) for text in addresses}
+
+    def is_known(text: str) -> bool:
+        try:
+            return NodeAddress.parse(text) in known
+        except StartRefused:
+            return False
+
+    return is_known
+
+
+def _liveness(suspect_s: float, lost_s: float) -> Liveness:
+    """Return when managers below count as lost.
+
+    Raises:
+        StartRefused: living ones could be taken for lost.
+    """
+    least_s = 1.5 * Liveness.beat_s
+    if not least_s <= suspect_s < lost_s:
+        reason = f"--suspect {suspect_s:g} --lost {lost_s:g} would lose managers that are there"
+        remedy = f"they tell so every {Liveness.beat_s:g} s: suspect after {least_s:g} s or more, lose later"
+        raise StartRefused(reason, remedy)
+    return Liveness(suspect_s=suspect_s, lost_s=lost_s)
 
 
 def _greet(manager: Assembled, access: Access, options: argparse.Namespace) -> None:

@@ -71,7 +71,10 @@ def test_drops_are_counted_from_what_has_changed() -> None:
 
 
 def test_nodes_are_named_whatever_the_depth() -> None:
-    tree: StatusTree = {"island": {"a": SessionState.RUNNING, "b": SessionState.FINISHED}, "c": SessionState.FAILED}
+    tree: StatusTree = {
+        "island": {"a": SessionState.RUNNING, "b": SessionState.FINISHED},
+        "c": SessionState.FAILED,
+    }
     assert dict(nodes_of(tree)) == {"a": "RUNNING", "b": "FINISHED", "c": "FAILED"}
     assert dict(nodes_of(SessionState.RUNNING)) == {}
 
