@@ -1,10 +1,12 @@
-"""Run by a Python that has daliuge-common: every method of its unmodified clients, against a fake manager.
+"""Run by a Python that has daliuge-common: every method of its unmodified clients, against one manager.
 
-Usage: python dlg_client.py LEVEL PORT. Prints one line of JSON: {method: answer or exception class}.
+Usage: python dlg_client.py LEVEL PORT [NODE [ISLAND]], with the addresses of the node and the island where drops shall
+live. Prints one line of JSON: {method: answer or exception class}.
 """
 
 import json
 import sys
+import time
 
 from dlg import clients, exceptions
 from dlg.restutils import RestClientException
@@ -14,20 +16,25 @@ LEVELS = {
     "island": clients.DataIslandManagerClient,
     "master": clients.MasterManagerClient,
 }
-NODE = "localhost:8000:5555:6666"
+NODE, ISLAND = [*sys.argv[3:], "localhost:8000:5555:6666", "localhost:8000:5555:6666"][:2]
+ENDED = (4, 5, 6)
 
 
 def drop(oid, kind, **fields):
     cls = {"Data": "dlg.data.drops.memory.InMemoryDROP", "Application": "dlg.apps.simple.CopyApp"}[kind]
-    return {"oid": oid, "categoryType": kind, "dropclass": cls, "node": NODE, "island": NODE, **fields}
+    return {"oid": oid, "categoryType": kind, "dropclass": cls, "node": NODE, "island": ISLAND, **fields}
 
 
 GRAPH = [
-    drop("A", "Data", consumers=[{"B": "in"}], content="x"),
+    drop("A", "Data", consumers=[{"B": "in"}], content="x", pydata={"value": "x", "type": "String"}),
     drop("B", "Application", inputs=[{"A": "in"}], outputs=["C"]),
     drop("C", "Data", producers=["B"]),
     {},
 ]
+
+
+def ended(status):
+    return all(map(ended, status.values())) if isinstance(status, dict) else status in ENDED
 
 
 def main(level, port):
@@ -40,15 +47,18 @@ def main(level, port):
         except exceptions.DaliugeException as exc:
             told[name] = type(exc).__name__
         if isinstance(told[name], tuple):
-            told[name] = told[name][0].read()
+            told[name] = told[name][0].read() if told[name][0] else ""
 
     ask("create_session", "s")
     ask("append_graph", "s", GRAPH)
     ask("graph_size", "s")
     ask("session_status", "s")
     if level == "node":
-        ask("add_node_subscriptions", "s", {NODE: [["A", 2, "Z"]]})
+        ask("add_node_subscriptions", "s", {NODE: [["Z", 0, "C"]]})
     ask("deploy_session", "s", ["A"])
+    until = time.monotonic() + 60
+    while not ended(client.session_status("s")) and time.monotonic() < until:
+        time.sleep(0.02)  # as these clients do
     for name in (
         "graph_status",
         "graph",

@@ -20,6 +20,7 @@ from tests.integration.manager_making import (
     app,
     data,
     started_island,
+    wait_alive,
     wait_until,
 )
 
@@ -66,6 +67,46 @@ def test_submit_waits_for_the_end_on_a_node_and_on_an_island(island: Cluster, tm
             with client.open_data("submitted", "B") as reader:
                 assert reader.read() == b"hello"
             client.destroy("submitted")
+
+
+PYTHON = os.environ.get("PENSTOCK_DLG_PYTHON", "")
+
+
+@pytest.mark.skipif(not PYTHON, reason="PENSTOCK_DLG_PYTHON names no Python with daliuge-common")
+@pytest.mark.parametrize("level", ["node", "island", "master"])
+def test_every_method_of_the_clients_works_on_real_managers(tmp_path: Path, level: str) -> None:
+    script = Path(__file__).resolve().parent / "dlg_client.py"
+    with started_island(
+        tmp_path, 1, *OPEN, node_options=(*OPEN, "--workers", "2", "--peers", "localhost")
+    ) as made:
+        node, island = made.nodes[0], made.tops[0]
+        below = ("--islands", str(island.address))
+        with Started("master", tmp_path / "master", *OPEN, *below) as master:
+            manager = {"node": node, "island": island, "master": master}[level]
+            with master.client() as client:
+                wait_alive(client)
+            homes = ("localhost:8000" if level == "node" else str(node.address), str(island.address))
+            command = [PYTHON, str(script), level, str(manager.address.rest), *homes]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+            assert done.returncode == 0, done.stdout + done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    commands = ["create_session", "append_graph", "deploy_session", "destroy_session", "stop"]
+    commands += (
+        ["add_node_subscriptions", "trigger_drops"] if level == "node" else ["add_node", "remove_node"]
+    )
+    assert {name: told[name] for name in commands} == dict.fromkeys(commands)
+    assert {uid: state["status"] for uid, state in told["graph_status"].items()} == {"A": 2, "B": 2, "C": 2}
+    assert told["graph_status"]["B"]["execStatus"] == 2
+    assert list(told["graph"]) == ["A", "B", "C"]
+    assert told["graph_size"] == 3
+    assert told["session_repro_status"] is True
+    assert set(told["faults"].values()) == {
+        "SessionAlreadyExistsException",
+        "InvalidSessionException",
+        "NoSessionException",
+        "InvalidSessionState",
+        "NoDropException",
+    }
 
 
 def test_map_asks_the_island_for_its_nodes(island: Cluster, tmp_path: Path) -> None:

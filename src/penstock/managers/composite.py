@@ -320,8 +320,8 @@ class CompositeManager:
         return self.find(session_id).gathered.record
 
     def repro_status(self, session_id: str) -> bool:
-        self.find(session_id)
-        return False  # nothing files reproducibility data yet, so it is never complete
+        # No drop files reproducibility data yet: when the session has ended, nothing is left to wait for.
+        return self.find(session_id).state in ENDED_STATES
 
     def nodes(self) -> list[NodeInfo]:
         return self.below.infos()

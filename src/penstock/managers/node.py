@@ -34,7 +34,7 @@ from penstock.managers.api import (
 )
 from penstock.managers.freeing import Freeing
 from penstock.managers.listeners import Listeners
-from penstock.managers.node_session import NodeSession
+from penstock.managers.node_session import ENDED_STATES, NodeSession
 from penstock.managers.relations import Relation
 from penstock.runtime.exchange import Post
 from penstock.workers.pool import WorkerPool
@@ -254,8 +254,8 @@ class NodeManager:
         return self.find(session_id).gathered.record
 
     def repro_status(self, session_id: str) -> bool:
-        self.find(session_id)
-        return False  # nothing files reproducibility data yet, so it is never complete
+        # No drop files reproducibility data yet: when the session has ended, nothing is left to wait for.
+        return self.find(session_id).state in ENDED_STATES
 
     def nodes(self) -> list[NodeInfo]:
         return []
