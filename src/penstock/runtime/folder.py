@@ -33,7 +33,7 @@ class LogLine(msgspec.Struct):
     drop: str
     stream: str
     text: str
-    time: float
+    time: float = 0.0
     """Seconds since 1970."""
 
 
