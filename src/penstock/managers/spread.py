@@ -175,7 +175,7 @@ class Spread:
                 session.serial += 1
             else:
                 session.whole.cancelled()
-                self._judge(session)
+                _judge(session)
         if session.deployment is None:
             self.obey(session, Command.CANCEL, SessionState.CANCELLED, ())
         self._announce(session, "session")
@@ -216,10 +216,12 @@ class Spread:
         """Write down what a manager below tells of a session, and do what follows from it."""
         with session.lock:
             is_new = session.take(sub, news)
-            self._judge(session)
+            has_ended = _judge(session)
         if is_new:
             self._announce(session, "drops")
             self.order(session)
+        if has_ended:
+            self._announce(session, "session")
 
     def lost(self, session: CompositeSession, sub: str, cause: str, epoch: int | None = None) -> None:
         """Note that a manager below, and all behind it, is gone.
@@ -237,22 +239,9 @@ class Spread:
             for node in {home for name, home in pairs if name == sub}:
                 session.node_lost(node, cause if node == sub else f"node {node}: {cause}")
             session.status[sub] = SessionState.FAILED
-            self._judge(session)
+            _judge(session)
         self._announce(session, "session")
         self.order(session)
-
-    def _judge(self, session: CompositeSession) -> None:
-        """Let the verdict be the session's state when all that are there have done their part. The lock is held."""
-        whole = session.whole
-        if (
-            whole is None
-            or session.state is not SessionState.RUNNING
-            or whole.verdict is None
-            or not whole.over
-        ):
-            return
-        session.end(whole.verdict)
-        self._announce(session, "session")
 
     def order(self, session: CompositeSession) -> list[Future[Done]]:
         """Send what has not been done and is not under way; return what is under way now."""
@@ -276,6 +265,7 @@ class Spread:
     def _ordered(self, session: CompositeSession, order: Order, future: Future[Done]) -> None:
         error = future.exception()
         is_gone = isinstance(error, SessionNotFound)  # it was restarted, so there is nothing left to do
+        has_ended = False
         with session.lock:
             session.under_way.pop(order, None)
             if error is None:
@@ -284,7 +274,9 @@ class Spread:
                     session.take(order.sub, news)
             if error is None or is_gone:
                 session.done(order)
-                self._judge(session)
+                has_ended = _judge(session)
+        if has_ended:
+            self._announce(session, "session")
         if error is not None and not is_gone and not isinstance(error, NodeDown):
             log.error(
                 "session %s: %s is not done on %s: %s", session.session_id, order.command, order.sub, error
@@ -367,6 +359,18 @@ class Spread:
                 path = f"/{graph.place(i)}/{self._attribute}"
                 problems.append(Problem("PS502", message, graph.drops[i].key, path, hint))
         return problems
+
+
+def _judge(session: CompositeSession) -> bool:
+    """Let the verdict be the session's state when all that are there have done their part; whether it is so now.
+
+    The session's lock is held, so whoever calls announces it afterwards: listeners may ask for the session.
+    """
+    whole = session.whole
+    if whole is None or session.state is not SessionState.RUNNING or whole.verdict is None or not whole.over:
+        return False
+    session.end(whole.verdict)
+    return True
 
 
 def _matching(text: str, names: Sequence[str], default_rest: int = 8000) -> str:
