@@ -32,7 +32,6 @@ from .manager_making import (
     node_here,
     run_graph,
     shell,
-    states_of,
     text,
     wait_alive,
     wait_ended,
