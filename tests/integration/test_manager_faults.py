@@ -32,6 +32,7 @@ from .manager_making import (
     node_here,
     run_graph,
     shell,
+    states_of,
     text,
     wait_alive,
     wait_ended,
@@ -145,7 +146,7 @@ def test_deleting_a_running_session_leaves_no_process_file_or_thread(pair: Pair)
     pair.manager.add_graph("s", text(drops))
     pair.manager.deploy("s")
     pair.manager.trigger("s")
-    wait_until(lambda: bool(_sleeping()), "the apps run")
+    wait_until(lambda: states_of(pair.manager, "s")["b"][0] == 2 and bool(_sleeping()), "the apps run")
     pair.manager.destroy("s")
     wait_until(lambda: not _sleeping(), "no process of an app is left")
     wait_until(lambda: {thread.name for thread in threading.enumerate()} <= threads, "no thread is left")

@@ -86,7 +86,7 @@ class NodeSession:
         self.serial = 0
         """Grows with everything that happens to the session."""
         self._triggered = 0
-        self._under_way = b""
+        self._seen = (0, b"")
         self._own = host.address
         self._epoch = 0
         self._host = host
@@ -461,13 +461,13 @@ class NodeSession:
         )
 
     def _look(self) -> None:
-        """Let it be news that other drops are under way than before: that is not noted when it happens."""
+        """Let it be news that drops have ended, or others are under way: no report may tell of that."""
         run = self.run
         if run is not None and run.state is SessionState.RUNNING:
             with run.lock:
                 rows = under_way(run.flow.state, run.prepared.wiring.kinds, run.flow.execution).tobytes()
-            if rows != self._under_way:
-                self._under_way = rows
+            if (seen := (self.changes.version, rows)) != self._seen:
+                self._seen = seen
                 self.serial += 1
 
     def told_causes(self) -> tuple[str, ...]:
