@@ -10,7 +10,7 @@ from penstock.engine.states import LinkKind, SessionState
 from penstock.errors import DropUnknown, GraphInvalid, WrongState
 from penstock.graph.load import loads
 from penstock.managers.node import NodeManager
-from penstock.managers.relations import wired
+from penstock.managers.relations import check_kinds, wired
 
 from .manager_making import app, content, data, node_here, states_of, text, wait_ended
 
@@ -65,5 +65,7 @@ def test_relations_that_make_no_sense_are_refused() -> None:
     with pytest.raises(DropUnknown):
         wired("s", graph, {"n": [("B", LinkKind.INPUT, "Y")]})
     with pytest.raises(GraphInvalid):
-        wired("s", graph, {"n": [("B", LinkKind.CHILD, "A")]})
+        check_kinds([("B", LinkKind.CHILD, "A")])
+    with pytest.raises(GraphInvalid):
+        check_kinds([("B", 99, "A")])
     assert wired("s", graph, {"n": [("A", LinkKind.INPUT, "X")]}) == (graph, {})

@@ -10,14 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 from penstock.graph.links import APP, Wiring, wire
+from penstock.graph.placement import Attribute, places
 from penstock.graph.spec import Graph
 
 __all__ = ["Attribute", "Crossing", "CrossingKind", "Partition", "partition"]
-
-Attribute = Literal["node", "island"]
 
 
 class CrossingKind(Enum):
@@ -65,7 +64,7 @@ def partition(graph: Graph, attribute: Attribute, wiring: Wiring | None = None) 
     Args:
         wiring: the links of the graph, where they are known already.
     """
-    part_of = tuple(_name(value) for (value,) in graph.columns(attribute))
+    part_of = tuple(places(graph, attribute))
     members: dict[str, list[int]] = {}
     for i, name in enumerate(part_of):
         members.setdefault(name, []).append(i)
@@ -75,10 +74,6 @@ def partition(graph: Graph, attribute: Attribute, wiring: Wiring | None = None) 
         links = wire(graph)[0] if wiring is None else wiring
         crossings = tuple(link for link in _links(links) if part_of[link.start] != part_of[link.end])
     return Partition(attribute, parts, part_of, crossings)
-
-
-def _name(value: Any) -> str:  # Any: JSON as the author wrote it
-    return value.strip() if isinstance(value, str) else ""
 
 
 def _links(wiring: Wiring) -> Iterator[Crossing]:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a manager does when the one above asks: one method per request of `orders.py`, for nodes and for composites."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from itertools import islice
 from typing import Any, Protocol
@@ -38,9 +39,12 @@ _DONE = Done()
 _RECORDS = 1000
 
 
-class _Readable(Protocol):
+class _Manager(Protocol):
     """What both kinds of managers can be asked alike."""
 
+    def claim_session(self, session_id: str, claim: str) -> None: ...
+    def find(self, session_id: str) -> NodeSession | CompositeSession: ...
+    def destroy(self, session_id: str) -> None: ...
     def drop(self, session_id: str, uid: str) -> Any: ...  # Any: DropInfo, read by its fields
     def log(self, session_id: str) -> Any: ...  # Any: an iterable of records
 
@@ -67,15 +71,15 @@ def answer(
     return method(request, text)
 
 
-class _Reading:
-    """The answers that only look."""
+class _Alike(ABC):
+    """What nodes and composites answer alike."""
 
-    def __init__(self, manager: _Readable) -> None:
-        self._readable = manager
+    def __init__(self, manager: _Manager) -> None:
+        self._any = manager
 
     def look(self, request: LookAt, text: bytes) -> SeenDrop:
         del text
-        info = self._readable.drop(request.session_id, request.uid)
+        info = self._any.drop(request.session_id, request.uid)
         return SeenDrop(
             uid=info.uid,
             state=info.state,
@@ -90,12 +94,49 @@ class _Reading:
 
     def log(self, request: ReadLog, text: bytes) -> LogPage:
         del text
-        records = self._readable.log(request.session_id)
+        records = self._any.log(request.session_id)
         page = [dict(record) for record in islice(records, request.after, request.after + _RECORDS)]
         return LogPage(records=page, after=request.after + _RECORDS if len(page) == _RECORDS else 0)
 
+    def claim(self, request: Claim, text: bytes) -> Done:
+        del text
+        self._any.claim_session(request.session_id, request.claim)
+        return _DONE
 
-class NodeAnswers(_Reading):
+    def destroy(self, request: Destroy, text: bytes) -> Done:
+        del text
+        try:
+            session = self._any.find(request.session_id)
+        except SessionNotFound:
+            return _DONE
+        if session.claim == request.claim:
+            self._any.destroy(request.session_id)
+        return _DONE
+
+    def follow(self, request: Follow, text: bytes) -> News:
+        del text
+        sessions: dict[str, SessionNews] = {}
+        gone = []
+        for session_id, known in request.known.items():
+            try:
+                news = self._news(session_id, known)
+            except SessionNotFound:
+                gone.append(session_id)
+            else:
+                if news is not None:
+                    sessions[session_id] = news
+        return News(nodes=self._nodes(), sessions=sessions, gone=tuple(gone))
+
+    @abstractmethod
+    def _news(self, session_id: str, known: tuple[int, int]) -> SessionNews | None:
+        """Return what is new of a session; raises `SessionNotFound`."""
+
+    @abstractmethod
+    def _nodes(self) -> dict[str, str]:
+        """Return the nodes below with their states."""
+
+
+class NodeAnswers(_Alike):
     """A node, as the manager above sees it."""
 
     def __init__(self, manager: NodeManager) -> None:
@@ -107,11 +148,6 @@ class NodeAnswers(_Reading):
         if session.claim != request.claim:
             raise SessionNotFound(request.session_id, "another manager has created the one that is here")
         return session
-
-    def claim(self, request: Claim, text: bytes) -> Done:
-        del text
-        self._manager.claim_session(request.session_id, request.claim)
-        return _DONE
 
     def deploy(self, request: Deploy, text: bytes) -> Done:
         self._manager.claim_session(request.session_id, request.claim)  # gone where this node was restarted
@@ -137,32 +173,14 @@ class NodeAnswers(_Reading):
             session.close_run()
         return Done(session.news(request.known))
 
-    def destroy(self, request: Destroy, text: bytes) -> Done:
-        del text
-        try:
-            session = self._manager.find(request.session_id)
-        except SessionNotFound:
-            return _DONE
-        if session.claim == request.claim:
-            self._manager.destroy(request.session_id)
-        return _DONE
+    def _news(self, session_id: str, known: tuple[int, int]) -> SessionNews | None:
+        return self._manager.find(session_id).news(known)
 
-    def follow(self, request: Follow, text: bytes) -> News:
-        del text
-        sessions: dict[str, SessionNews] = {}
-        gone = []
-        for session_id, known in request.known.items():
-            try:
-                news = self._manager.find(session_id).news(known)
-            except SessionNotFound:
-                gone.append(session_id)
-            else:
-                if news is not None:
-                    sessions[session_id] = news
-        return News(nodes={}, sessions=sessions, gone=tuple(gone))
+    def _nodes(self) -> dict[str, str]:
+        return {}
 
 
-class CompositeAnswers(_Reading):
+class CompositeAnswers(_Alike):
     """A manager of managers, as the one above sees it."""
 
     def __init__(self, manager: CompositeManager) -> None:
@@ -174,11 +192,6 @@ class CompositeAnswers(_Reading):
         if session.claim != request.claim:
             raise SessionNotFound(request.session_id, "another manager has created the one that is here")
         return session
-
-    def claim(self, request: Claim, text: bytes) -> Done:
-        del text
-        self._manager.claim_session(request.session_id, request.claim)
-        return _DONE
 
     def deploy(self, request: Deploy, text: bytes) -> Done:
         self._manager.claim_session(
@@ -217,27 +230,8 @@ class CompositeAnswers(_Reading):
             self._manager.spread.obey(session, request.command, request.verdict, request.causes)
         return Done(self._manager.told(session, request.known))
 
-    def destroy(self, request: Destroy, text: bytes) -> Done:
-        del text
-        try:
-            session = self._manager.find(request.session_id)
-        except SessionNotFound:
-            return _DONE
-        if session.claim == request.claim:
-            self._manager.destroy(request.session_id)
-        return _DONE
+    def _news(self, session_id: str, known: tuple[int, int]) -> SessionNews | None:
+        return self._manager.told(self._manager.find(session_id), known)
 
-    def follow(self, request: Follow, text: bytes) -> News:
-        del text
-        sessions: dict[str, SessionNews] = {}
-        gone = []
-        for session_id, known in request.known.items():
-            try:
-                news = self._manager.told(self._manager.find(session_id), known)
-            except SessionNotFound:
-                gone.append(session_id)
-            else:
-                if news is not None:
-                    sessions[session_id] = news
-        nodes = {info.address: info.state.value for info in self._manager.nodes()}
-        return News(nodes=nodes, sessions=sessions, gone=tuple(gone))
+    def _nodes(self) -> dict[str, str]:
+        return {info.address: info.state.value for info in self._manager.nodes()}

@@ -26,13 +26,13 @@ from penstock.engine.whole import OWNER, Command, Report, Whole
 from penstock.errors import DirectoryInUse, DropUnknown, WrongState
 from penstock.graph import analyse
 from penstock.graph.spec import Graph
-from penstock.ids import SessionId
+from penstock.ids import NodeAddress, SessionId
 from penstock.managers.api import Added, States
 from penstock.managers.changes import ChangeLog, told, under_way
 from penstock.managers.freeing import Tables
 from penstock.managers.gathered import Gathered
 from penstock.managers.orders import SessionNews
-from penstock.managers.relations import Relation, wired
+from penstock.managers.relations import Relation, check_kinds, wired
 from penstock.runtime.build import Prepared, prepare
 from penstock.runtime.exchange import Exchange, Post
 from penstock.runtime.folder import Folder
@@ -122,7 +122,8 @@ class NodeSession:
         """Note what drops here are to drops of other nodes; see `relations.py`."""
         with self._operating:
             self._need("subscribing", _OPEN)
-            for node, rows in relations.items():
+            named = {str(NodeAddress.parse(node)): check_kinds(rows) for node, rows in relations.items()}
+            for node, rows in named.items():
                 self._relations.setdefault(node, []).extend(rows)
 
     def deploy(self, completed: Sequence[str]) -> None:
@@ -148,9 +149,9 @@ class NodeSession:
             own: the address by which those nodes know this one.
             epoch: number of the deployment, the same on all nodes and higher than those of all before it.
         """
-        self._own, self._epoch = own, epoch
         with self._operating:
             self._need("deploying", _OPEN)
+            self._own, self._epoch = own, epoch
             gathered = Gathered()
             gathered.add(text)
             graph = gathered.graph()
@@ -328,10 +329,6 @@ class NodeSession:
             self.close_run()
             self.exchange.close()
             self._result = None  # whose end lets the run go; until then its data can be read
-
-    def wait_closed(self, timeout_s: float) -> bool:
-        """Wait until all threads and files of an ended session are closed."""
-        return self._closed.wait(timeout_s)
 
     # What happens
 

@@ -18,7 +18,7 @@ from penstock.graph.problems import Problem
 from penstock.graph.shares import GHOST_APP
 from penstock.graph.spec import Graph
 
-__all__ = ["Relation", "wired"]
+__all__ = ["Relation", "check_kinds", "wired"]
 
 Relation = tuple[str, int, str]
 """(left uid, number of a `LinkKind`, right uid): left is a kind of right; one of them lives elsewhere."""
@@ -36,23 +36,36 @@ _MEANINGS: dict[LinkKind, tuple[bool, str, str]] = {
 """Per kind: whether the left end is an app, the key at the left end, the key at the right end."""
 
 
+def check_kinds(rows: Iterable[Relation]) -> list[Relation]:
+    """Return relations whose kinds can be between nodes.
+
+    Raises:
+        GraphInvalid: with all that cannot.
+    """
+    checked = list(rows)
+    wrong = [(left, number) for left, number, _ in checked if number not in {*_MEANINGS}]
+    if wrong:
+        text = "a relation of kind {} cannot be between nodes"
+        raise GraphInvalid([Problem("PS301", text.format(number), left) for left, number in wrong])
+    return checked
+
+
 def wired(
     session_id: str, graph: Graph, relations: Mapping[str, Iterable[Relation]]
 ) -> tuple[Graph, dict[str, str]]:
     """Return the graph with a ghost for each drop of another node, and the nodes where they live.
 
+    Args:
+        relations: by node, of kinds that were checked.
     Raises:
         DropUnknown: a relation between drops that are both not here.
-        GraphInvalid: relations of a kind that does not cross nodes, or that contradict each other.
+        GraphInvalid: relations that contradict each other.
     """
     ghosts: dict[str, dict[str, Any]] = {}  # Any: JSON of drops
     homes: dict[str, str] = {}
     for node, rows in relations.items():
         for left, number, right in rows:
-            kind = LinkKind(number)
-            if kind not in _MEANINGS:
-                raise GraphInvalid([Problem("PS301", f"a {kind.name} cannot live on another node", left)])
-            is_left_app, left_key, right_key = _MEANINGS[kind]
+            is_left_app, left_key, right_key = _MEANINGS[LinkKind(number)]
             if left in graph.index and right in graph.index:
                 continue
             if right in graph.index:
