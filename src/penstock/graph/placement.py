@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Literal
 
-from penstock.graph.analyse import order, weights
+from penstock.graph.analyse import weights
 from penstock.graph.links import APP, Wiring
 from penstock.graph.spec import Graph
 
@@ -68,4 +68,4 @@ def _in_depth(wiring: Wiring) -> Sequence[int]:
             awaited[j] -= 1
             if not awaited[j]:
                 stack.append(j)
-    return found if len(found) == len(awaited) else order(wiring)
+    return found

@@ -173,15 +173,18 @@ class NodeSession:
         try:
             session, ghosts = self._made(prepare(graph, import_users=False, must_be_here=False), homes)
             least = self._epoch if self.claim else 0  # nobody has told the other nodes ours
-            exchange = Exchange(
-                session, ghosts, self._own, (self._epoch, least), self._host.post, self._reported
-            )
+            try:
+                exchange = Exchange(
+                    session, ghosts, self._own, (self._epoch, least), self._host.post, self._reported
+                )
+            except BaseException:
+                session.close()
+                raise
             session.watch(self._heard, exchange.rest)
         except BaseException:
             self._become(before)
             raise
         self.run, self.exchange, self._ghosts = session, exchange, ghosts
-        self._state = SessionState.RUNNING
         self._become(SessionState.RUNNING)
         exchange.start()
 
